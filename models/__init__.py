@@ -1,0 +1,1 @@
+"""Model back ends: detectors, pose estimators and vision-language models."""

@@ -1,0 +1,1 @@
+"""Prompt packs: versioned prompt files and their loader."""
