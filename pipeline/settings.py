@@ -1,4 +1,4 @@
-"""Settings: environment (``SITREP_*``, ``REDIS_URL``, ``DATABASE_URL``) over ``sitrep.toml`` over defaults."""
+"""Settings: environment (``SITREP_*``, ``REDIS_URL``, ``DATABASE_URL``), ``sitrep.toml``, defaults."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
 
     workers: int = Field(1, ge=1, le=64, description="Worker processes that judge candidates.")
     lease_s: float = Field(
-        30.0, gt=1, description="How long a claimed job stays claimed without a heartbeat."
+        30.0, gt=1, description="How long a claim holds without a heartbeat."
     )
     max_attempts: int = Field(3, ge=1, le=20, description="Attempts before a job is a dead letter.")
     task_time_limit_s: float = Field(180.0, gt=1, description="Hard limit of one judgement.")
