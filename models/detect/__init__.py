@@ -1,0 +1,1 @@
+"""Detectors and pose estimators on OpenVINO. The core reaches them by name only, never by import."""

@@ -1,0 +1,47 @@
+"""Names of detectors and pose estimators, and where they live. Imported only when one is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import ConfigError
+from pipeline.interfaces import Detector, PoseEstimator
+
+DETECTORS: dict[str, str] = {"ssd": "models.detect.ssd:SsdMobileNetV2"}
+"""Factories by name as ``module:attribute``; called with ``(data_dir, threads=...)``."""
+
+POSE_ESTIMATORS: dict[str, str] = {"movenet": "models.detect.movenet:MoveNetMultiPose"}
+"""The same for pose estimators."""
+
+
+def make_detector(name: str, data_dir: Path, *, threads: int = 0) -> Detector:
+    """Load a detector by its registered name.
+
+    Raises:
+        ConfigError: No detector has this name.
+        ModelMissing: Its weights are not installed.
+    """
+    made = _factory(DETECTORS, name, "detector")(data_dir, threads=threads)
+    assert isinstance(made, Detector)
+    return made
+
+
+def make_pose_estimator(name: str, data_dir: Path, *, threads: int = 0) -> PoseEstimator:
+    """Load a pose estimator by its registered name.
+
+    Raises:
+        ConfigError: No pose estimator has this name.
+        ModelMissing: Its weights are not installed.
+    """
+    made = _factory(POSE_ESTIMATORS, name, "pose estimator")(data_dir, threads=threads)
+    assert isinstance(made, PoseEstimator)
+    return made
+
+
+def _factory(table: dict[str, str], name: str, kind: str) -> Any:
+    if name not in table:
+        raise ConfigError(f"no {kind} is called '{name}'", hint=f"known: {', '.join(sorted(table))}")
+    module, attribute = table[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
