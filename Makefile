@@ -21,17 +21,17 @@ check: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/python scripts/check_tree.py
+	@$(BIN)/python .ci/check_tree.py
 	@$(BIN)/sitrep prompts check
 
 install: $(READY)
 
 $(READY): requirements.lock requirements-parts.lock pyproject.toml
-	@$(PYTHON) scripts/install.py --venv $(VENV)
+	@$(PYTHON) .ci/install.py --venv $(VENV)
 	@touch $@
 
 $(VENV)/.installed-dev: $(READY) requirements-dev.lock
-	@$(PYTHON) scripts/install.py --venv $(VENV) --dev
+	@$(PYTHON) .ci/install.py --venv $(VENV) --dev
 	@touch $@
 
 clean:

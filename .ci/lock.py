@@ -55,9 +55,9 @@ def main() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     core = closure([*project["project"]["dependencies"], *project["build-system"]["requires"]])
     development = closure(project["dependency-groups"]["dev"])
-    write(ROOT / "requirements.lock", "Everything a run needs; made by scripts/lock.py", core)
+    write(ROOT / "requirements.lock", "Everything a run needs; made by .ci/lock.py", core)
     extra = {name: version for name, version in development.items() if name not in core}
-    write(ROOT / "requirements-dev.lock", "What tests and checks need on top; made by scripts/lock.py", extra)
+    write(ROOT / "requirements-dev.lock", "What tests and checks need on top; made by .ci/lock.py", extra)
 
 
 if __name__ == "__main__":
