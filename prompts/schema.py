@@ -38,7 +38,7 @@ class FewShot(_Strict):
 
 
 class Templates(_Strict):
-    """Jinja templates; the names they may use are listed in ``prompts.loader``."""
+    """Jinja templates; the names they may use are listed in ``prompts.pack``."""
 
     system: str
     body: str = Field(description="The facts of the candidate; shared by question and report.")
@@ -66,7 +66,7 @@ class PackFile(_Strict):
     templates: Templates
     events: dict[EventType, EventSection]
     few_shot: tuple[FewShot, ...] = ()
-    limits: Limits = Limits.model_construct()
+    limits: Limits = Limits.model_validate({})
     options: dict[str, JsonScalar] = Field(default_factory=dict, description="Options for the model.")
     changelog: tuple[str, ...] = Field(min_length=1)
 
