@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.errors import PromptError
 from prompts.pack import SHIPPED, PromptPack, parse_pack
 from prompts.schema import VERSION_PATTERN
+from prompts.watched import Watched
 
 ACTIVE_FILE = "active.yaml"
 PACK_FILE = "pack.yaml"
@@ -43,7 +44,8 @@ class PromptLibrary:
 
     def __init__(self, *roots: Path) -> None:
         self.roots = roots or (SHIPPED,)
-        self._cache: dict[Path, tuple[tuple[int, int], PromptPack]] = {}
+        self._packs: dict[Path, Watched[PromptPack]] = {}
+        self._active = [Watched(root / ACTIVE_FILE, read_active) for root in self.roots]
 
     def versions(self) -> dict[str, list[str]]:
         """Versions of every pack, oldest first."""
@@ -72,18 +74,12 @@ class PromptLibrary:
     def load(self, name: str, version: str) -> PromptPack:
         """One version; read again when the file has changed."""
         path = self.path(name, version)
-        state = path.stat()
-        stamp = (state.st_mtime_ns, state.st_size)
-        held = self._cache.get(path)
-        if held is None or held[0] != stamp:
-            held = (stamp, parse_pack(path))
-            self._cache[path] = held
-        return held[1]
+        return self._packs.setdefault(path, Watched(path, parse_pack)).get()
 
     def active(self, name: str) -> dict[str, float]:
         """Traffic share by version: from the strongest root's ``active.yaml``, else all to the newest."""
-        for root in self.roots:
-            shares = read_active(root / ACTIVE_FILE).get(name)
+        for active in self._active:
+            shares = active.get().get(name)
             if shares:
                 return {share.version: share.share for share in shares}
         known = self.versions().get(name)
