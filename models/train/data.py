@@ -1,0 +1,212 @@
+"""The corpus as training data: rows, attribute labels with unknowns, the questions asked of it, view boxes.
+
+``python -m models.train.data`` prints what there is and checks that no group crosses a split.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from models.embedded.vision import ATTRIBUTES
+from pipeline.types import Array, Box, Image
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = ROOT / ".train"
+"""Caches, checkpoints and logs of training; not part of the repository."""
+
+# Which attributes a label settles. Incident attributes that are not named are 0, except those in UNKNOWN.
+POSITIVE: Mapping[str, tuple[str, ...]] = {
+    "fire": ("fire",),
+    "smoke": ("smoke",),
+    "fight": ("fight", "person"),
+    "fall": ("person_down", "person"),
+    "fall_like": ("person",),
+    "accident": ("crash", "vehicle"),
+    "crowd": ("crowd", "person"),
+    "weapon": ("weapon",),
+    "normal_person": ("person",),
+    "normal_traffic": ("vehicle",),
+}
+UNKNOWN: Mapping[str, tuple[str, ...]] = {
+    "fire": ("smoke", "crash", "crowd"),
+    "smoke": ("fire", "crash"),
+    "fight": ("person_down", "crowd", "weapon"),
+    "fall": ("fight",),
+    "accident": ("fire", "smoke", "person_down", "crowd"),
+    "crowd": ("fight", "person_down", "smoke"),
+    "weapon": ("person_down", "fight"),
+    "normal_person": ("crowd",),
+    "normal_traffic": ("crowd",),
+    "general": ("crowd", "person_down", "fight"),
+    "normal_empty": ("person_down",),
+}
+SEEN_BY_DETECTOR = {
+    "person": ("person",),
+    "vehicle": ("car", "truck", "bus", "motorcycle", "train"),
+    "animal": ("dog", "cat", "horse", "cow", "sheep", "bird", "bear", "elephant", "zebra", "giraffe"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One labelled image of the corpus; ``boxes`` as (class, normalised x1, y1, x2, y2)."""
+
+    file: str
+    label: str
+    split: str
+    group: str
+    source: str
+    boxes: tuple[tuple[str, Box], ...]
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the corpus can be asked: the labels that are real and those that raise the same alarm falsely."""
+
+    name: str
+    event_types: tuple[str, ...]
+    attributes: tuple[str, ...]
+    real: tuple[str, ...]
+    false: tuple[str, ...]
+
+
+QUESTIONS = (
+    Question(
+        "fire_smoke", ("fire", "smoke"), ("fire", "smoke"), ("fire", "smoke"), ("fire_like", "normal_empty")
+    ),
+    Question("fall", ("fall",), ("person_down",), ("fall",), ("fall_like", "normal_person")),
+    Question("accident", ("traffic_accident",), ("crash",), ("accident",), ("normal_traffic",)),
+    Question("violence", ("violence",), ("fight",), ("fight",), ("normal_person",)),
+    Question("crowd", ("crowding",), ("crowd",), ("crowd",), ("normal_person", "normal_empty")),
+)
+
+
+def shared_data() -> Path:
+    """The footage folder: ``SITREP_SHARED_DATA``, else ``../shared/data`` beside the repository.
+
+    Raises:
+        SystemExit: It is not there.
+    """
+    folder = Path(os.environ.get("SITREP_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "corpus" / "index.tsv").is_file():
+        raise SystemExit(f"no corpus in {folder}: set SITREP_SHARED_DATA to the footage folder")
+    return folder
+
+
+def read_rows(folder: Path | None = None) -> list[Row]:
+    """All images of the corpus in the order of its index."""
+    folder = folder or shared_data()
+    with (folder / "corpus" / "index.tsv").open(encoding="utf-8", newline="") as file:
+        return [_row(line) for line in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+
+
+def _row(line: Mapping[str, str]) -> Row:
+    boxes = []
+    if line["boxes"]:
+        for name, cx, cy, w, h in json.loads(line["boxes"].replace('\\"', '"')):
+            boxes.append((str(name), (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)))
+    return Row(
+        line["file"],
+        line["label"],
+        line["split"],
+        line["group"],
+        line["source"],
+        tuple(boxes),
+        line["caption"],
+    )
+
+
+def image(row: Row, folder: Path) -> Image:
+    """The picture, BGR."""
+    picture = cv2.imread(str(folder / "corpus" / row.file), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise SystemExit(f"cannot read {folder / 'corpus' / row.file}")
+    return np.asarray(picture, np.uint8)
+
+
+def targets(row: Row, detected: Mapping[str, float]) -> tuple[Array, Array]:
+    """Attribute targets and mask (1 where known), each (A,).
+
+    Args:
+        row: The image.
+        detected: Best detector score by label; settles person, vehicle and animal where the label does not.
+    """
+    target = np.zeros(len(ATTRIBUTES), np.float32)
+    mask = np.ones(len(ATTRIBUTES), np.float32)
+    for index, name in enumerate(ATTRIBUTES):
+        if name in POSITIVE.get(row.label, ()):
+            target[index] = 1.0
+        elif name in SEEN_BY_DETECTOR:
+            best = max((detected.get(label, 0.0) for label in SEEN_BY_DETECTOR[name]), default=0.0)
+            target[index], mask[index] = float(best >= 0.5), float(best >= 0.5 or best < 0.2)
+        elif name in UNKNOWN.get(row.label, ()):
+            mask[index] = 0.0
+    return target, mask
+
+
+def expand(box: Box, factor: float, aspect: float) -> Box:
+    """A box grown about its centre and made square in pixels, clipped to the picture.
+
+    Args:
+        box: Normalised.
+        factor: Growth of the longer side.
+        aspect: Width over height of the picture.
+    """
+    x1, y1, x2, y2 = box
+    side = max((x2 - x1) * aspect, y2 - y1) * factor
+    half_w, half_h = min(side / aspect, 1.0) / 2, min(side, 1.0) / 2
+    cx = min(max((x1 + x2) / 2, half_w), 1 - half_w)
+    cy = min(max((y1 + y2) / 2, half_h), 1 - half_h)
+    return (cx - half_w, cy - half_h, cx + half_w, cy + half_h)
+
+
+def crop(picture: Image, box: Box) -> Image:
+    """The part of a picture inside a normalised box, at least 8 px each way."""
+    height, width = picture.shape[:2]
+    x1, y1 = int(max(0, min(box[0] * width, width - 8))), int(max(0, min(box[1] * height, height - 8)))
+    x2, y2 = max(x1 + 8, round(box[2] * width)), max(y1 + 8, round(box[3] * height))
+    return picture[y1:y2, x1:x2]
+
+
+def union(boxes: Sequence[Box]) -> Box:
+    """The smallest box around all."""
+    array = np.asarray(boxes, np.float64)
+    return (
+        float(array[:, 0].min()),
+        float(array[:, 1].min()),
+        float(array[:, 2].max()),
+        float(array[:, 3].max()),
+    )
+
+
+def main() -> None:
+    """Print counts; fail when a group is in two splits."""
+    rows = read_rows()
+    table: dict[str, Counter[str]] = {}
+    groups: dict[str, set[str]] = {}
+    for row in rows:
+        table.setdefault(row.label, Counter())[row.split] += 1
+        groups.setdefault(row.group, set()).add(row.split)
+    print(f"{len(rows)} images, {len(groups)} groups")
+    for label, counts in sorted(table.items()):
+        print(f"{label:15s} " + " ".join(f"{split} {counts[split]:5d}" for split in ("train", "val", "test")))
+    crossing = {group: splits for group, splits in groups.items() if len(splits) > 1}
+    if crossing:
+        raise SystemExit(f"{len(crossing)} groups are in more than one split: {list(crossing)[:5]}")
+
+
+__all__ = ["QUESTIONS", "Any", "Question", "Row", "read_rows", "shared_data", "targets"]
+
+if __name__ == "__main__":
+    main()
