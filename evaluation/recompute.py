@@ -1,0 +1,369 @@
+"""Recount a run from its row file alone, in plain Python, apart from the code that made the figures.
+
+    python -m evaluation.recompute out/eval
+
+Shares no line with ``evaluation.metrics``: no numpy, no pydantic, no common helper. It prints the
+figures of ``total`` and ``by_type`` and, when ``metrics.json`` is there, every figure that differs
+in its last digit; the exit status is the number of differences, at most 100.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+Entry = dict[str, float | int | None]
+
+TYPES = ("fall", "fire", "smoke", "violence", "intrusion", "loitering", "crowding", "abandoned_object",
+         "traffic_accident", "other")  # fmt: skip
+
+
+def goes_with(a: str, b: str) -> bool:
+    """Fire with smoke, intrusion with loitering, other with all."""
+    return a == b or "other" in (a, b) or {a, b} in ({"fire", "smoke"}, {"intrusion", "loitering"})
+
+
+def quantile(ordered: list[float], q: float) -> float:
+    """Linear interpolation between order statistics."""
+    place = (len(ordered) - 1) * q
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    share = place - low
+    step = ordered[high] - ordered[low]
+    # As numpy does it, so that the last digit agrees on either side of the middle.
+    return ordered[high] - step * (1 - share) if share >= 0.5 else ordered[low] + step * share
+
+
+def label_type(truth: Record) -> str | None:
+    """Type an incident clip is counted under."""
+    if not truth["escalate"]:
+        return None
+    return truth["label"] if truth["label"] in TYPES else "other"
+
+
+def is_real(truth: Record, row: Record) -> bool | None:
+    """Truth of a candidate; None when nobody labelled it."""
+    if not truth["escalate"]:
+        return False
+    events = truth.get("events") or []
+    if not events:
+        return True if goes_with(row["event_type"], label_type(truth) or "") else None
+    for event in events:
+        in_time = (
+            row["start_s"] <= max(event["end_s"], event["start_s"] + 10)
+            and row["end_s"] >= event["start_s"] - 2
+        )
+        if in_time and goes_with(row["event_type"], event["type"]):
+            return True
+    return None
+
+
+class Recount:
+    """Holds the clips and the group draws."""
+
+    def __init__(self, rows: list[Record], resamples: int, seed: int) -> None:
+        self.clips: dict[str, list[Record]] = {}
+        for row in rows:
+            self.clips.setdefault(row["truth"]["clip"], []).append(row)
+        self.groups = sorted({row["truth"]["group"] for row in rows})
+        source = random.Random(seed)
+        size = len(self.groups)
+        self.draws = []
+        for _ in range(resamples):
+            times: dict[str, int] = {}
+            for position in source.choices(range(size), k=size):
+                times[self.groups[position]] = times.get(self.groups[position], 0) + 1
+            self.draws.append(times)
+
+    def interval(self, samples: list[float]) -> tuple[float, float]:
+        """2.5th and 97.5th percentile."""
+        samples.sort()
+        return round(quantile(samples, 0.025), 6), round(quantile(samples, 0.975), 6)
+
+    def ratio(
+        self, top: list[tuple[str, float]], bottom: list[tuple[str, float]], *, minus: bool = False
+    ) -> Entry:
+        """A ratio of sums of (group, weight)."""
+        tops, bottoms = by_group(top), by_group(bottom)
+        whole = math.fsum(bottoms.values())
+        if whole == 0:
+            return {"value": None, "low": None, "high": None, "n": 0}
+        value = math.fsum(tops.values()) / whole
+        value = 1 - value if minus else value
+        groups = sum(1 for weight in bottoms.values() if weight > 0)
+        if value in (0.0, 1.0):
+            edge = 0.025 ** (1 / groups)
+            low, high = (edge, 1.0) if value == 1.0 else (0.0, 1 - edge)
+            return {"value": round(value, 6), "low": round(low, 6), "high": round(high, 6), "n": round(whole)}
+        if groups < 2:
+            return {"value": round(value, 6), "low": None, "high": None, "n": round(whole)}
+        samples = []
+        for times in self.draws:
+            below = math.fsum(weight * times.get(group, 0) for group, weight in bottoms.items())
+            if below > 0:
+                above = math.fsum(weight * times.get(group, 0) for group, weight in tops.items())
+                samples.append(1 - above / below if minus else above / below)
+        low, high = self.interval(samples)
+        return {"value": round(value, 6), "low": low, "high": high, "n": round(whole)}
+
+    def count(self, hits: list[tuple[str, float]], out_of: list[tuple[str, float]]) -> Entry:
+        """A number of clips."""
+        sums, possible = by_group(hits), by_group(out_of)
+        value, whole = math.fsum(sums.values()), math.fsum(possible.values())
+        groups = len(possible)
+        if groups and value in (0.0, whole):
+            edge = 0.025 ** (1 / groups)
+            low, high = (edge, 1.0) if value > 0 else (0.0, 1 - edge)
+            return {
+                "value": value,
+                "low": round(whole * low, 6),
+                "high": round(whole * high, 6),
+                "n": round(whole),
+            }
+        samples = [
+            math.fsum(weight * times.get(group, 0) for group, weight in sums.items()) for times in self.draws
+        ]
+        low, high = self.interval(samples)
+        return {"value": value, "low": low, "high": high, "n": round(whole)}
+
+    def figures(self, only: str | None) -> dict[str, Entry]:
+        """The clip, candidate and event figures of all types or of one."""
+        incidents, benign = [], []
+        candidates: list[Record] = []
+        for rows in self.clips.values():
+            truth = rows[0]["truth"]
+            found = [row for row in rows if row["candidate_id"] is not None]
+            about = [row for row in found if only is None or row["event_type"] == only]
+            candidates += about
+            if not truth["escalate"]:
+                benign.append((truth["group"], about))
+            elif only is None or label_type(truth) == only:
+                incidents.append((truth, found))
+        flagged = [(truth, found) for truth, found in incidents if found]
+
+        def holds(
+            clips: list[tuple[Record, list[Record]]], test: Callable[[Record], bool]
+        ) -> list[tuple[str, float]]:
+            return [(truth["group"], 1.0) for truth, found in clips if any(test(row) for row in found)]
+
+        def clips_of(clips: list[tuple[Record, list[Record]]]) -> list[tuple[str, float]]:
+            return [(truth["group"], 1.0) for truth, _ in clips]
+
+        def alarms(test: Callable[[Record], bool]) -> list[tuple[str, float]]:
+            return [(group, 1.0) for group, about in benign if any(test(row) for row in about)]
+
+        all_benign = [(group, 1.0) for group, _ in benign]
+        before = alarms(lambda row: True)
+        after = alarms(lambda row: row["decision"] != "dismiss")
+        matched = []
+        for truth, found in incidents:
+            wanted = {event["type"] for event in truth.get("events") or []} or {label_type(truth) or ""}
+            fitting = [row for row in found if any(goes_with(row["event_type"], kind) for kind in wanted)]
+            if fitting:
+                matched.append((truth, fitting))
+        group = {id(row): row["truth"]["group"] for row in candidates}
+
+        def part(rows: list[Record], test: Callable[[Record], bool]) -> Entry:
+            return self.ratio(
+                [(group[id(r)], 1.0) for r in rows if test(r)], [(group[id(r)], 1.0) for r in rows]
+            )
+
+        decided = [row for row in candidates if row["decision"] is not None]
+        checked = [row for row in candidates if row.get("grounded") is not None]
+        labelled = [
+            row
+            for row in candidates
+            if row.get("score") is not None and is_real(row["truth"], row) is not None
+        ]
+        found_figures = {
+            "flag_recall": self.ratio(clips_of(flagged), clips_of(incidents)),
+            "flag_recall_matched": self.ratio(clips_of(matched), clips_of(incidents)),
+            "false_alarms_before": self.count(before, all_benign),
+            "false_alarms_after": self.count(after, all_benign),
+            "false_alarms_escalated": self.count(alarms(lambda row: row["decision"] == "escalate"), all_benign),
+            "false_alarm_cut": self.ratio(after, before, minus=True),
+            "incident_retention": self.ratio(
+                holds(flagged, lambda row: row["decision"] != "dismiss"), clips_of(flagged)
+            ),
+            "incident_retention_matched": self.ratio(
+                holds(matched, lambda row: row["decision"] != "dismiss"), clips_of(matched)
+            ),
+            "incident_escalation": self.ratio(
+                holds(flagged, lambda row: row["decision"] == "escalate"), clips_of(flagged)
+            ),
+            "review_rate": part(decided, lambda row: row["decision"] == "review"),
+            "failed_rate": part(candidates, lambda row: row.get("verdict") == "failed"),
+            "unjudged_rate": part(candidates, lambda row: row["decision"] is None),
+            "groundedness": part(checked, lambda row: bool(row["grounded"])),
+            "calibration_error": self.calibration(labelled),
+            "brier": self.ratio(
+                [(group[id(r)], (r["score"] - float(bool(is_real(r["truth"], r)))) ** 2) for r in labelled],
+                [(group[id(r)], 1.0) for r in labelled],
+            ),
+        }  # fmt: skip
+        return {**found_figures, **self.times(candidates), **self.events(only)}
+
+    def calibration(self, rows: list[Record]) -> Entry:
+        """Expected calibration error over ten bins."""
+        if not rows:
+            return {"value": None, "low": None, "high": None, "n": 0}
+        items = [
+            (
+                row["truth"]["group"],
+                min(int(row["score"] * 10), 9),
+                row["score"] - float(bool(is_real(row["truth"], row))),
+            )
+            for row in rows
+        ]
+
+        def error(times: dict[str, int] | None) -> float | None:
+            number, surplus = 0, [0.0] * 10
+            for name, slot, gap in items:
+                weight = 1 if times is None else times.get(name, 0)
+                number += weight
+                surplus[slot] += weight * gap
+            return math.fsum(abs(gap) for gap in surplus) / number if number else None
+
+        samples = [value for times in self.draws if (value := error(times)) is not None]
+        low, high = self.interval(samples)
+        return {"value": round(error(None) or 0.0, 6), "low": low, "high": high, "n": len(rows)}
+
+    def times(self, rows: list[Record]) -> dict[str, Entry]:
+        """Quantiles of the seconds to the verdict."""
+        timed = []
+        for row in rows:
+            times = row.get("timings_ms") or {}
+            if times.get("verdict") is not None:
+                timed.append(
+                    (((times.get("queued") or 0.0) + times["verdict"]) / 1000, row["truth"]["group"])
+                )
+        timed.sort(key=lambda pair: pair[0])
+        found: dict[str, Entry] = {}
+        for name, q in (("seconds_to_verdict_p50", 0.5), ("seconds_to_verdict_p95", 0.95)):
+            if not timed:
+                found[name] = {"value": None, "low": None, "high": None, "n": 0}
+                continue
+            samples = []
+            for draw in self.draws:
+                drawn = [value for value, name_ in timed for _ in range(draw.get(name_, 0))]
+                if drawn:
+                    samples.append(quantile(drawn, q))
+            low, high = self.interval(samples)
+            value = round(quantile([value for value, _ in timed], q), 6)
+            found[name] = {"value": value, "low": low, "high": high, "n": len(timed)}
+        return found
+
+    def events(self, only: str | None) -> dict[str, Entry]:
+        """Event recall, precision and F1, of what reaches a person and of stage 1 alone."""
+        figures: dict[str, Entry] = {}
+        for prefix, everything in (("", False), ("flag_", True)):
+            right: list[tuple[str, float]] = []
+            missed: list[tuple[str, float]] = []
+            false: list[tuple[str, float]] = []
+            for rows in self.clips.values():
+                truth = rows[0]["truth"]
+                events = list(truth.get("events") or [])
+                if truth["escalate"] and not events:
+                    continue
+                alarms = [
+                    row
+                    for row in rows
+                    if row["candidate_id"] and (everything or row["decision"] != "dismiss")
+                ]
+                alarms.sort(key=lambda row: (row["start_s"], row["end_s"], row["event_type"]))
+                taken: list[Record] = []
+                spare: list[Record] = []
+                for alarm in alarms:
+                    open_events = [
+                        event
+                        for event in events
+                        if event not in taken
+                        and goes_with(alarm["event_type"], event["type"])
+                        and event["start_s"] - 2 <= alarm["start_s"] <= event["start_s"] + 10
+                    ]
+                    if open_events:
+                        kind = alarm["event_type"]
+                        taken.append(
+                            min(open_events, key=lambda e: (e["type"] != kind, e["start_s"], e["end_s"]))
+                        )
+                    else:
+                        spare.append(alarm)
+                here = truth["group"]
+                right += [(here, 1.0) for event in taken if only in (None, event["type"])]
+                missed += [
+                    (here, 1.0) for event in events if event not in taken and only in (None, event["type"])
+                ]
+                for alarm in spare:
+                    again = any(
+                        goes_with(alarm["event_type"], event["type"])
+                        and alarm["start_s"] <= max(event["end_s"], event["start_s"] + 10)
+                        and alarm["end_s"] >= event["start_s"] - 2
+                        for event in taken
+                    )
+                    if not again and only in (None, alarm["event_type"]):
+                        false.append((here, 1.0))
+            figures[f"{prefix}event_recall"] = self.ratio(right, right + missed)
+            figures[f"{prefix}event_precision"] = self.ratio(right, right + false)
+            if not everything:
+                both = self.ratio(right + right, right + right + missed + false)
+                figures["event_f1"] = {**both, "n": len(right) + len(missed)}
+        return figures
+
+
+def by_group(pairs: list[tuple[str, float]]) -> dict[str, float]:
+    """Sums of weights a group."""
+    sums: dict[str, float] = {}
+    for group, weight in pairs:
+        sums[group] = sums.get(group, 0.0) + weight
+    return sums
+
+
+def recompute(rows: list[Record], *, resamples: int = 2000, seed: int = 20_261_122) -> dict[str, Any]:
+    """Recount rows: ``{"total": {...}, "by_type": {...}}``."""
+    recount = Recount(rows, resamples, seed)
+    types = {row["event_type"] for row in rows if row["candidate_id"]}
+    types |= {kind for row in rows if (kind := label_type(row["truth"]))}
+    return {
+        "total": recount.figures(None),
+        "by_type": {kind: recount.figures(kind) for kind in sorted(types)},
+    }
+
+
+def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Every figure of ours that is not the same number in theirs."""
+    pairs = [("total", ours["total"], theirs["total"])]
+    pairs += [(kind, part, theirs["by_type"].get(kind, {})) for kind, part in ours["by_type"].items()]
+    return [
+        f"{where}.{name}: recomputed {entry}, metrics.json {there.get(name)}"
+        for where, part, there in pairs
+        for name, entry in part.items()
+        if there.get(name) != entry
+    ]
+
+
+def main() -> int:
+    """Recount the run named on the command line."""
+    if len(sys.argv) != 2:
+        print(__doc__)
+        return 2
+    folder = Path(sys.argv[1])
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    found = recompute(rows)
+    print(json.dumps(found, indent=1))
+    if not (folder / "metrics.json").exists():
+        return 0
+    wrong = differences(found, json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+    for line in wrong:
+        print(line, file=sys.stderr)
+    print(f"{len(wrong)} figures differ from metrics.json", file=sys.stderr)
+    return min(len(wrong), 100)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
