@@ -48,7 +48,7 @@ def parse_options(name: str) -> dict[str, float | None]:
     Raises:
         ConfigError: An option is unknown or its value is not a number.
     """
-    options: dict[str, float | None] = Field(default_factory=dict)
+    options: dict[str, float | None] = {}
     for part in filter(None, (piece.strip() for piece in name.split(","))):
         key, _, value = part.partition("=")
         if key in _FAULTS and not value:

@@ -17,7 +17,8 @@ RAW_LIMIT = 20_000
 _FENCE = re.compile(r"^```[a-zA-Z]*\s*\n(.*?)\n?```$", re.DOTALL)
 _THINKING = re.compile(r"^<think>.*?</think>", re.DOTALL)
 _REFUSAL = re.compile(
-    r"\bas an ai\b|\bi(?:'m| am) (?:sorry|unable)\b|\bi (?:cannot|can't|can not) (?:assist|help|judge|analy[sz]e)"
+    r"\bas an ai\b|\bi(?:'m| am) (?:sorry|unable)\b"
+    r"|\bi (?:cannot|can't|can not) (?:assist|help|judge|analy[sz]e)"
     r"|죄송하지만|도와드릴 수 없",
     re.IGNORECASE,
 )
@@ -54,8 +55,8 @@ def parse_report(reply: str, language: str) -> Narrative:
     """Read a reply as a report.
 
     Raises:
-        ReplyError: Empty, too long, a refusal, not JSON, cut off, wrong fields, or going round in circles; ``raw``
-            carries the reply.
+        ReplyError: Empty, too long, a refusal, not JSON, cut off, wrong fields, or going round in
+            circles; ``raw`` carries the reply.
     """
     raw = reply[:RAW_LIMIT]
     text = _THINKING.sub("", reply.strip()).strip()

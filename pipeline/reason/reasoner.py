@@ -186,7 +186,7 @@ class PromptReasoner:
             except ReplyError as error:
                 return self._failed(item, error, timings=timings, log_odds=score.log_odds)
             found = grounding.check(said, item.candidate, score.attributes, calibrated.probability)
-        return self._verdict(item, score, calibrated, said, found, timings)
+        return self._verdict(item, score, calibrated, words=(said, found), timings=timings)
 
     def _wants_words(self, candidate: Candidate, calibrated: Calibrated) -> bool:
         if self.settings.narrate is not Narrate.ESCALATED:
@@ -206,10 +206,11 @@ class PromptReasoner:
         item: _Asked,
         score: Score,
         calibrated: Calibrated,
-        said: Narrative | None,
-        found: grounding.Grounding | None,
+        *,
+        words: tuple[Narrative | None, grounding.Grounding | None],
         timings: dict[str, float],
     ) -> Verdict:
+        said, found = words
         decision = decide(
             item.candidate,
             calibrated.probability,

@@ -58,7 +58,7 @@ class Site:
     def prompt(self, candidate: Candidate, ref: str | None = None) -> ChosenPrompt:
         """The prompt for one candidate; ``ref`` pins it, else override, else setting. Raises PromptError."""
         overriding, changes = self._overrides.get().for_place(candidate.camera, candidate.zone)
-        # A version pinned by the caller or the setting (an evaluation, a re-scoring) is not moved by overrides.
+        # A version pinned by caller or setting (an evaluation, a re-scoring) is not moved by overrides.
         wanted = ref or (self._prompt if "@" in self._prompt else overriding or self._prompt)
         choice = self.library.choose(wanted, candidate.candidate_id)
         return ChosenPrompt(choice.pack, changes, choice.split)
