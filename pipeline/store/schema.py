@@ -108,6 +108,9 @@ class Deed(StrEnum):
     RUN_CANCELLED = "run.cancelled"
     NARRATIVE_ADDED = "narrative.added"
     RETENTION = "retention.removed"
+    SIGNED_IN = "desk.signed_in"
+    INCIDENT_VIEWED = "incident.viewed"
+    REPORT_SAVED = "incident.report_saved"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
