@@ -32,7 +32,7 @@ def fact_phrase(name: str, value: JsonScalar) -> str:
     if value is None:
         shown = "unknown"
     elif isinstance(value, bool):
-        shown = "yes" if value else "no"
+        return label if value else f"no {label}"
     elif isinstance(value, (int, float)):
         shown = number(float(value))
     else:
@@ -41,9 +41,13 @@ def fact_phrase(name: str, value: JsonScalar) -> str:
 
 
 def measured(evidence: Evidence, preferred: Sequence[str], limit: int) -> list[str]:
-    """At most ``limit`` measurements, the preferred names first, then the others by name."""
-    names = [name for name in preferred if name in evidence.facts]
-    names += sorted(name for name in evidence.facts if name not in preferred)
+    """At most ``limit`` measurements, the preferred names first, then the others by name.
+
+    What was found not to be so is left out: it would push out what was.
+    """
+    held = [name for name, value in evidence.facts.items() if value is not False]
+    names = [name for name in preferred if name in held]
+    names += sorted(name for name in held if name not in preferred)
     return [fact_phrase(name, evidence.facts[name]) for name in names[:limit]]
 
 

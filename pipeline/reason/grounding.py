@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"(?<![\w.:])(\d+(?:\.\d+)?)(?![\d:])\s?(%)?")
 _KOREAN_COUNT = re.compile(r"(한|두|세|네|다섯|여섯|일곱|여덟|아홉|열)\s?(명|대|마리|개)")
 _ENGLISH_COUNT = re.compile(r"\b(two|three|four|five|six|seven|eight|nine|ten)\b(?:\s+[a-z-]+)?\s+([a-z]+)")
 _DIGIT_COUNT = re.compile(r"\b(\d{1,3})\s+([a-z]+)")
-_COUNT_FACTS = ("people", "vehicles", "objects")
+_COUNT_FACTS = ("person_count", "vehicle_count")
 _KOREAN_COUNTED = {"명": "person", "대": "vehicle", "마리": "animal", "개": "bag"}
 
 

@@ -47,7 +47,7 @@ CONCEPTS: dict[str, Concept] = {
         _words("사람 남성 여성 남자 여자 아이 어린이 인원 군중 보행자 행인 인물 명이 명의"),
         frozenset({"person", "people", "pedestrian", "face"}),
         frozenset(_words("person people person_down fight crowd lying pose violence fall")),
-        frozenset({"people", "persons", "person_count", "torso_angle_deg", "poses", "lying_s"}),
+        frozenset({"person_count", "torso_angle_deg"}),
         _PEOPLE_EVENTS,
     ),
     "vehicle": Concept(
@@ -58,7 +58,7 @@ CONCEPTS: dict[str, Concept] = {
         _words("차량 자동차 승용차 트럭 버스 오토바이 자전거 승합차 택시"),
         frozenset(_words("car truck bus motorcycle motorbike bicycle vehicle train")),
         frozenset({"crash", "vehicle", "traffic", "traffic_accident", "accident"}),
-        frozenset({"vehicles", "vehicle_count"}),
+        frozenset({"vehicle_count"}),
         frozenset({EventType.TRAFFIC_ACCIDENT}),
     ),
     "fire": Concept(
@@ -88,7 +88,7 @@ CONCEPTS: dict[str, Concept] = {
         _words("가방 배낭 짐이 소포 캐리어 여행가방"),
         frozenset({"backpack", "handbag", "suitcase", "bag"}),
         frozenset({"bag", "abandoned_object", "object"}),
-        frozenset({"objects"}),
+        frozenset(),
         frozenset({EventType.ABANDONED_OBJECT}),
     ),
     "animal": Concept(
