@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, delete, select
 
 from pipeline.store.codec import candidate_from, candidate_row
-from pipeline.store.engine import insert_ignore, read, upsert
+from pipeline.store.engine import insert, insert_ignore, read, upsert
 from pipeline.store.schema import candidate_frames, candidates, frames, utcnow
 from pipeline.types import Candidate, EventType
 
@@ -40,7 +40,10 @@ def put(connection: Connection, candidate: Candidate, run_id: str | None = None)
         )
     )
     if index:
-        insert_ignore(connection, frames, list(index.values()))
+        # A frame that retention removed and stage 1 wrote again is there again.
+        statement = insert(connection, frames)
+        again = statement.on_conflict_do_update(index_elements=["sha256"], set_={"removed_at": None})
+        connection.execute(again, list(index.values()))
         links = [{"candidate_id": candidate.candidate_id, "sha256": sha256} for sha256 in index]
         insert_ignore(connection, candidate_frames, links)
 

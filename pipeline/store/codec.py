@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from sqlalchemy import RowMapping
+
 from pipeline.store.schema import utcnow
 from pipeline.types import (
     Action,
@@ -27,7 +29,7 @@ from pipeline.types import (
     View,
 )
 
-Row = Mapping[str, Any]
+Row = Mapping[str, Any] | RowMapping
 
 
 def plain(value: Any) -> Any:

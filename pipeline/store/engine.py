@@ -8,7 +8,7 @@ where SQLite answers "locked" at once.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -132,26 +132,25 @@ def describe(engine: Engine) -> str:
     return f"{engine.dialect.name} {version}, {address(engine)}"
 
 
-def insert_ignore(
-    connection: Connection, table: Table, values: Mapping[str, Any] | list[dict[str, Any]]
-) -> int:
+def insert_ignore(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert, leaving rows alone whose key is there already; how many were new."""
-    statement = _insert(connection, table).on_conflict_do_nothing()
-    return connection.execute(statement, values).rowcount
+    statement = insert(connection, table).on_conflict_do_nothing()
+    return connection.execute(statement, rows).rowcount
 
 
 def upsert(
     connection: Connection, table: Table, values: dict[str, Any], *, key: str, keep: tuple[str, ...] = ()
 ) -> Any:
     """Insert, or update the row with the same ``key`` in all columns but ``keep``; its primary key."""
-    statement = _insert(connection, table).values(values)
+    statement = insert(connection, table).values(values)
     changes = {name: statement.excluded[name] for name in values if name != key and name not in keep}
     primary = next(iter(table.primary_key.columns))
     statement = statement.on_conflict_do_update(index_elements=[key], set_=changes)
     return connection.execute(statement.returning(primary)).scalar_one()
 
 
-def _insert(connection: Connection, table: Table) -> Any:
+def insert(connection: Connection, table: Table) -> Any:
+    """The dialect's own INSERT, which knows ON CONFLICT; both spell it the same."""
     return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
 
 

@@ -77,9 +77,7 @@ class FileFrameStore:
             FrameStoreError: Not a sha256 in lower-case hex (names reach us from web addresses).
         """
         if not _NAME.match(sha256):
-            raise FrameStoreError(
-                "a key frame is named by 64 hex digits", hint="use the sha256 of a key frame"
-            )
+            raise FrameStoreError("a key frame is named by 64 hex digits", hint="give its sha256")
         return self.root / sha256[:2] / sha256
 
     def remove(self, sha256: str) -> bool:

@@ -29,7 +29,7 @@ def start(
         "params": dict(params or {}),
     }
     with write(engine) as connection:
-        if insert_ignore(connection, runs, values):
+        if insert_ignore(connection, runs, [values]):
             return True
         reopened = {"state": str(RunState.RUNNING), "finished_at": None}
         connection.execute(update(runs).where(runs.c.run_id == run_id).values(reopened))
@@ -49,4 +49,4 @@ def progress(engine: Engine, run_id: str) -> dict[str, int]:
     """How many of a run's jobs are in which state."""
     query = select(jobs.c.state, func.count()).where(jobs.c.run_id == run_id).group_by(jobs.c.state)
     with read(engine) as connection:
-        return {state: count for state, count in connection.execute(query)}
+        return {str(row[0]): int(row[1]) for row in connection.execute(query)}
