@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,7 +123,7 @@ class VisionEncoder:
                 result.tokens[part] = outputs["tokens"]
                 result.pooled[part] = outputs["pooled"]
                 result.logits[part] = outputs["logits"]
-        for index in np.flatnonzero(is_motion):
+        for index in [index for index in range(count) if is_motion[index]]:
             result.motion[index] = motion_statistics(images[index])
         return result
 
@@ -199,7 +198,8 @@ def _store_graph(model: Any, xml: Path, binary: Path, seal: Path) -> None:
         ov.save_model(model, str(partial), compress_to_fp16=True)
         sealed = file_sha256(partial) + file_sha256(partial.with_suffix(".bin"))
         seal.unlink(missing_ok=True)
-        os.replace(partial.with_suffix(".bin"), binary)
-        os.replace(partial, xml)
-        (Path(folder) / "seal").write_text(sealed)
-        os.replace(Path(folder) / "seal", seal)
+        partial.with_suffix(".bin").replace(binary)
+        partial.replace(xml)
+        fresh_seal = Path(folder) / "seal"
+        fresh_seal.write_text(sealed)
+        fresh_seal.replace(seal)

@@ -46,7 +46,7 @@ def motion_statistics(view: Image) -> Array:
     size = (FLOW_WIDTH_PX, max(48, round(FLOW_WIDTH_PX * height / width)))
     small = cv2.resize(view, size, interpolation=cv2.INTER_AREA)
     before, middle, after = (np.ascontiguousarray(small[:, :, channel]) for channel in range(3))
-    dis = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
     first = dis.calc(before, middle, None)
     second = dis.calc(middle, after, None)
     camera = np.median(second.reshape(-1, 2), axis=0)

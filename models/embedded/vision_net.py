@@ -85,8 +85,8 @@ def build(net: NetFile) -> Any:
     x = op.transpose(op.convert(image, "f32"), constant_i64([0, 3, 1, 2]))
     x = op.gather(x, constant_i64([2, 1, 0]), constant_i64(1))
     x = op.divide(
-        op.subtract(x, constant(np.float32([PIXEL_MEAN]))),
-        constant(np.float32([PIXEL_SCALE])),
+        op.subtract(x, constant(np.array([PIXEL_MEAN]))),
+        constant(np.array([PIXEL_SCALE])),
     )
     x = convolve(x, "stem", 2)
     for index, spec in enumerate(net.blocks):

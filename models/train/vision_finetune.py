@@ -63,7 +63,8 @@ class Upper(nn.Module):
 
 def parameter_groups(model: Upper, config: dict[str, Any]) -> list[dict[str, Any]]:
     """Backbone and head with their own rates; norms and biases without decay."""
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if not name.startswith("classifier"):
             (decayed if parameter.ndim > 1 else plain).append(parameter)
@@ -96,7 +97,8 @@ def train(
     """Train on ``order`` (row numbers, already repeated for passes) and return the averaged model."""
     torch.manual_seed(config["seed"])
     accelerator = Accelerator(cpu=True)
-    model = Upper(config["cut"], config["dropout"]).to(memory_format=torch.channels_last)
+    model = Upper(config["cut"], config["dropout"])
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(parameter_groups(model, config))
     steps, warmup = len(order) // config["batch"], config["warmup"]
 

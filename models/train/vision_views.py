@@ -16,45 +16,49 @@ Random = np.random.Generator
 _LABELS_OF_INTEREST = ("person", "car", "truck", "bus", "motorcycle", "bicycle", "dog", "cat", "bed", "couch")
 
 
-def region_box(row: Row, seen: Seen, random: Random | None) -> Box | None:
-    """A box like the one a trigger would draw: annotated, else around one to three detected objects.
+def region_box(
+    row: Row, seen: Seen, random: Random | None, *, annotated: bool = True, count: int = 1
+) -> Box | None:
+    """A box like the one a trigger would draw: annotated, else around one to four detected objects.
+
+    Never looks at the label: how wide a crop is must not tell what it shows.
 
     Args:
         row: The image.
         seen: What the detectors saw in it.
         random: Source of variety; ``None`` gives the one box used for reporting.
+        annotated: Whether the corpus' own boxes may be used.
+        count: Objects inside, when nothing is left to chance.
     """
     aspect = seen["size"][0] / seen["size"][1]
     factor = 1.5 if random is None else float(random.uniform(1.25, 2.4))
-    boxes = [box for _, box in row.boxes]
+    boxes = [box for _, box in row.boxes] if annotated else []
+    if boxes and random is not None:
+        boxes = [boxes[int(random.integers(len(boxes)))]]
     if not boxes:
-        objects = [
-            (score, box)
-            for label, score, box in seen["objects"]
-            if label in _LABELS_OF_INTEREST and score >= 0.3
-        ]
-        objects += [(score, box) for score, box, _ in seen["people"] if score >= 0.3]
-        boxes = [box for _, box in sorted(objects, key=lambda pair: -pair[0])]
+        boxes = interesting(seen)
         if not boxes:
             return None
-        count = 2 if row.label in ("fight", "accident", "normal_traffic", "crowd") else 1
         if random is not None:
-            count = (
-                int(random.integers(1, 4))
-                if row.label not in ("fight", "crowd")
-                else int(random.integers(2, 5))
-            )
-            if row.label in ("normal_person", "normal_traffic", "general", "fall_like"):
+            count = int(random.integers(1, 5))
+            if random.random() < 0.5:
                 boxes = [boxes[index] for index in random.permutation(len(boxes))]
         boxes = boxes[:count]
-    elif random is not None:
-        boxes = [boxes[int(random.integers(len(boxes)))]]
     if random is None or random.random() < 0.6:
         grown = keyframes.region_box(_jitter(union(boxes), random), *seen["size"])
     else:
         grown = expand(union(boxes), factor, aspect)
     share = (grown[2] - grown[0]) * (grown[3] - grown[1])
     return grown if share < 0.85 else None
+
+
+def interesting(seen: Seen) -> list[Box]:
+    """Boxes of people, vehicles, pets and furniture one can lie on, strongest first."""
+    objects = [
+        (score, box) for label, score, box in seen["objects"] if label in _LABELS_OF_INTEREST and score >= 0.3
+    ]
+    objects += [(score, box) for score, box, _ in seen["people"] if score >= 0.3]
+    return [box for _, box in sorted(objects, key=lambda pair: -pair[0])]
 
 
 def _jitter(box: Box, random: Random | None) -> Box:

@@ -1,0 +1,219 @@
+"""The decision: given an alarm of a type, how likely is it real, by what eyes and detectors say.
+
+One small additive model a type: pooled attribute logits of the stills network, the motion network and the
+optical flow of motion views, and the evidence model. Every term may be missing: it then adds nothing,
+so that a single still is judged on what there is. Types without training images stay near neutral.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
+from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionFeatures
+from pipeline.errors import ModelMissing
+from pipeline.types import Array, EventType, Evidence, KeyFrame, View
+
+HEADS_FILE = "heads.json"
+FORMAT = "sitrep-heads-1"
+LIMIT = 8.0
+"""Largest log-odds a head says, either way."""
+_TOP_MOMENTS = 2
+_FIGHT = ATTRIBUTES.index("fight")
+
+
+@dataclass(frozen=True, slots=True)
+class FlowModel:
+    """Logistic regression on mean and maximum over moments of the logarithm of the flow statistics."""
+
+    mean: Array
+    scale: Array
+    coefficients: Array
+    bias: float
+
+    def log_odds(self, statistics: Array) -> float:
+        """Log-odds of a fight from (moments, M) statistics of motion views."""
+        logs = np.log1p(np.maximum(statistics, 0.0))
+        x = (np.concatenate([logs.mean(0), logs.max(0)]) - self.mean) / self.scale
+        return float(np.clip(x, -4, 4) @ self.coefficients + self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class TypeHead:
+    """The head of one event type: log-odds = bias + sum of coefficient x (term - centre).
+
+    Attributes:
+        bias: Log-odds when every term is missing or average.
+        terms: ``attribute:NAME`` (pooled logit), ``motion``, ``flow`` or ``evidence``, each with
+            coefficient, centre and, for attributes, how regions mix in.
+        evidence: Model behind the ``evidence`` term, if any.
+        bound: Largest log-odds of this type; small where no images could teach it.
+    """
+
+    bias: float
+    terms: Mapping[str, Mapping[str, float]]
+    evidence: AdditiveModel | None
+    bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class Testimony:
+    """What a head found: ``log_odds`` in all, ``terms`` by name, ``attributes`` as probabilities."""
+
+    log_odds: float
+    terms: Mapping[str, float]
+    attributes: Mapping[str, float]
+
+
+class DecisionHead:
+    """Log-odds that an alarm is real. Pure numpy; weights are a small JSON file.
+
+    Args:
+        weights_dir: Folder of ``heads.json``; the committed one by default.
+
+    Raises:
+        ModelMissing: The file is absent, damaged or for other attributes.
+    """
+
+    def __init__(self, weights_dir: Path = WEIGHTS_DIR) -> None:
+        path = weights_dir / HEADS_FILE
+        try:
+            stored = json.loads(path.read_text())
+            if stored["format"] != FORMAT or tuple(stored["attributes"]) != ATTRIBUTES:
+                raise ValueError("made for another version of the encoder")
+            self.vision_id: str = stored["vision"]
+            self._types = {EventType(name): _type_head(entry) for name, entry in stored["types"].items()}
+            self._flow = _flow_model(stored.get("flow"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelMissing(f"decision heads: {path} cannot be used: {error}") from error
+
+    def log_odds(
+        self,
+        event_type: EventType,
+        features: VisionFeatures,
+        key_frames: Sequence[KeyFrame],
+        evidence: Evidence,
+    ) -> tuple[float, dict[str, float]]:
+        """Log-odds of "this alarm is real" and the attribute probabilities over all views.
+
+        Args:
+            event_type: What the trigger suspects.
+            features: Of the candidate's views, in the order of ``key_frames``; none at all is allowed.
+            key_frames: What each view shows.
+            evidence: What the detectors measured.
+
+        Raises:
+            ValueError: Features and key frames differ in number.
+        """
+        testimony = self.testify(event_type, features, key_frames, evidence)
+        return testimony.log_odds, dict(testimony.attributes)
+
+    def testify(
+        self,
+        event_type: EventType,
+        features: VisionFeatures,
+        key_frames: Sequence[KeyFrame],
+        evidence: Evidence,
+    ) -> Testimony:
+        """The same, with each term told apart. See :meth:`log_odds`."""
+        if len(features) != len(key_frames):
+            raise ValueError(f"features of {len(features)} views for {len(key_frames)} key frames")
+        attributes = self._attributes(features, key_frames)
+        head = self._types.get(event_type)
+        if head is None:
+            return Testimony(0.0, {}, attributes)
+        terms = {}
+        for name, setting in head.terms.items():
+            value = self._term(name, setting, head, features, key_frames, evidence)
+            if value is not None and math.isfinite(value):
+                terms[name] = setting["coefficient"] * (value - setting["centre"])
+        total = max(-head.bound, min(head.bound, head.bias + sum(terms.values())))
+        return Testimony(total, terms, attributes)
+
+    def _term(  # noqa: PLR0917
+        self,
+        name: str,
+        setting: Mapping[str, float],
+        head: TypeHead,
+        features: VisionFeatures,
+        key_frames: Sequence[KeyFrame],
+        evidence: Evidence,
+    ) -> float | None:
+        if name.startswith("attribute:"):
+            column = ATTRIBUTES.index(name.removeprefix("attribute:"))
+            return pool_stills(features.logits[:, column], key_frames, setting.get("region", 0.5))
+        moving = [index for index, frame in enumerate(key_frames) if frame.view is View.MOTION]
+        if name == "motion":
+            return float(features.logits[moving, _FIGHT].mean()) if moving else None
+        if name == "flow":
+            known = [index for index in moving if np.isfinite(features.motion[index]).all()]
+            return self._flow.log_odds(features.motion[known]) if known and self._flow else None
+        if head.evidence is None:
+            return None
+        full = next((frame for frame in key_frames if frame.view is View.FULL), None)
+        aspect = full.width / max(full.height, 1) if full is not None else 16 / 9
+        return head.evidence.log_odds(evidence_numbers(evidence, aspect))
+
+    def _attributes(self, features: VisionFeatures, key_frames: Sequence[KeyFrame]) -> dict[str, float]:
+        found = {}
+        moving = [index for index, frame in enumerate(key_frames) if frame.view is View.MOTION]
+        for column, name in enumerate(ATTRIBUTES):
+            logit = pool_stills(features.logits[:, column], key_frames, 0.5)
+            if column == _FIGHT and moving:
+                motion = float(features.logits[moving, _FIGHT].mean())
+                logit = motion if logit is None else (logit + motion) / 2
+            if logit is not None:
+                found[name] = 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, logit))))
+        return found
+
+
+def pool_stills(logits: Array, key_frames: Sequence[KeyFrame], region: float) -> float | None:
+    """One logit for a candidate: full and region view mixed in each moment, mean of the two best moments.
+
+    A mean over all moments drowns a short event, the best alone trusts one lucky frame.
+
+    Args:
+        logits: (n,) of one attribute.
+        key_frames: What each of the n views shows.
+        region: Weight of the region view in a moment that has one, 0..1.
+    """
+    moments: dict[float, dict[View, float]] = {}
+    for logit, frame in zip(logits, key_frames, strict=True):
+        if frame.view is not View.MOTION:
+            moments.setdefault(frame.t_s, {})[frame.view] = float(logit)
+    mixed = []
+    for views in moments.values():
+        full, part = views.get(View.FULL), views.get(View.REGION)
+        if full is not None and part is not None:
+            mixed.append((1 - region) * full + region * part)
+        else:
+            mixed.append(full if full is not None else views[View.REGION])
+    best = sorted(mixed, reverse=True)[:_TOP_MOMENTS]
+    return sum(best) / len(best) if best else None
+
+
+def _type_head(entry: Mapping[str, Any]) -> TypeHead:
+    stored = entry.get("evidence")
+    evidence = None
+    if stored:
+        evidence = AdditiveModel(
+            {name: np.asarray(value, np.float32) for name, value in stored["edges"].items()},
+            {name: np.asarray(value, np.float32) for name, value in stored["weights"].items()},
+        )
+    return TypeHead(float(entry["bias"]), entry["terms"], evidence, float(entry.get("bound", LIMIT)))
+
+
+def _flow_model(stored: Mapping[str, Any] | None) -> FlowModel | None:
+    if not stored:
+        return None
+    mean, scale, coefficients = (
+        np.asarray(stored[key], np.float32) for key in ("mean", "scale", "coefficients")
+    )
+    return FlowModel(mean, scale, coefficients, float(stored["bias"]))
