@@ -28,6 +28,11 @@ DIGITS = 6
 """Figures are written with this many decimals; beyond lies the order of summation."""
 
 
+def rounded(value: float) -> float:
+    """A figure as it is written. Twelve decimals first: halves come out the same however they were summed."""
+    return round(round(value, 12), DIGITS)
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     """A metric: its value, a 95 % interval and the number of things it is a figure of.
@@ -98,7 +103,7 @@ def total(draws: Resampling, numerator: Floats, out_of: Floats) -> Figure:
     possible, clusters = float(out_of.sum()), int((out_of > 0).sum())
     if value in (0.0, possible) and clusters:
         share = exact_bounds(value > 0, clusters)
-        low, high = (round(possible * bound, DIGITS) for bound in share)
+        low, high = (rounded(possible * bound) for bound in share)
         return Figure(value, low, high, round(possible), exact=True)
     low, high = percentiles(draws.counts @ numerator)
     return Figure(value, low, high, round(possible))
@@ -108,17 +113,17 @@ def bounded(value: float, samples: Floats, *, n: int, clusters: int) -> Figure:
     """A proportion with its interval: percentiles of the resamples, exact at 0 and 1."""
     if value in (0.0, 1.0):
         low, high = exact_bounds(value == 1.0, clusters)
-        return Figure(value, round(low, DIGITS), round(high, DIGITS), n, exact=True)
+        return Figure(value, rounded(low), rounded(high), n, exact=True)
     if clusters < 2 or samples.size == 0:
-        return Figure(round(value, DIGITS), None, None, n)
-    return Figure(round(value, DIGITS), *percentiles(samples), n)
+        return Figure(rounded(value), None, None, n)
+    return Figure(rounded(value), *percentiles(samples), n)
 
 
 def percentiles(samples: Floats) -> tuple[float, float]:
     """The middle 95 % of the resamples, linearly interpolated."""
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(samples, [tail, 1 - tail])
-    return round(float(low), DIGITS), round(float(high), DIGITS)
+    return rounded(float(low)), rounded(float(high))
 
 
 def exact_bounds(all_of_them: bool, n: int) -> tuple[float, float]:

@@ -16,15 +16,7 @@ from pipeline import __version__
 from pipeline.settings import Settings, masked
 
 FORMAT = 1
-PACKAGES = (
-    "torch",
-    "transformers",
-    "openvino",
-    "opencv-python-headless",
-    "numpy",
-    "celery",
-    "langchain-core",
-)
+PACKAGES = ("torch", "transformers", "openvino", "opencv-python-headless", "numpy", "celery")
 
 
 def new_manifest(dataset: Dataset, settings: Settings, *, events: Path | None) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from typing import Any
 
 Record = dict[str, Any]
 Entry = dict[str, float | int | None]
+Weights = list[tuple[str, float]]
+Clips = list[tuple[Record, list[Record]]]
 
 TYPES = ("fall", "fire", "smoke", "violence", "intrusion", "loitering", "crowding", "abandoned_object",
          "traffic_accident", "other")  # fmt: skip
@@ -27,6 +29,11 @@ TYPES = ("fall", "fire", "smoke", "violence", "intrusion", "loitering", "crowdin
 def goes_with(a: str, b: str) -> bool:
     """Fire with smoke, intrusion with loitering, other with all."""
     return a == b or "other" in (a, b) or {a, b} in ({"fire", "smoke"}, {"intrusion", "loitering"})
+
+
+def six(value: float) -> float:
+    """Six decimals, halves made equal by twelve first."""
+    return round(round(value, 12), 6)
 
 
 def quantile(ordered: list[float], q: float) -> float:
@@ -84,11 +91,9 @@ class Recount:
     def interval(self, samples: list[float]) -> tuple[float, float]:
         """2.5th and 97.5th percentile."""
         samples.sort()
-        return round(quantile(samples, 0.025), 6), round(quantile(samples, 0.975), 6)
+        return six(quantile(samples, 0.025)), six(quantile(samples, 0.975))
 
-    def ratio(
-        self, top: list[tuple[str, float]], bottom: list[tuple[str, float]], *, minus: bool = False
-    ) -> Entry:
+    def ratio(self, top: Weights, bottom: Weights, *, minus: bool = False) -> Entry:
         """A ratio of sums of (group, weight)."""
         tops, bottoms = by_group(top), by_group(bottom)
         whole = math.fsum(bottoms.values())
@@ -100,9 +105,9 @@ class Recount:
         if value in (0.0, 1.0):
             edge = 0.025 ** (1 / groups)
             low, high = (edge, 1.0) if value == 1.0 else (0.0, 1 - edge)
-            return {"value": round(value, 6), "low": round(low, 6), "high": round(high, 6), "n": round(whole)}
+            return {"value": six(value), "low": six(low), "high": six(high), "n": round(whole)}
         if groups < 2:
-            return {"value": round(value, 6), "low": None, "high": None, "n": round(whole)}
+            return {"value": six(value), "low": None, "high": None, "n": round(whole)}
         samples = []
         for times in self.draws:
             below = math.fsum(weight * times.get(group, 0) for group, weight in bottoms.items())
@@ -110,9 +115,9 @@ class Recount:
                 above = math.fsum(weight * times.get(group, 0) for group, weight in tops.items())
                 samples.append(1 - above / below if minus else above / below)
         low, high = self.interval(samples)
-        return {"value": round(value, 6), "low": low, "high": high, "n": round(whole)}
+        return {"value": six(value), "low": low, "high": high, "n": round(whole)}
 
-    def count(self, hits: list[tuple[str, float]], out_of: list[tuple[str, float]]) -> Entry:
+    def count(self, hits: Weights, out_of: Weights) -> Entry:
         """A number of clips."""
         sums, possible = by_group(hits), by_group(out_of)
         value, whole = math.fsum(sums.values()), math.fsum(possible.values())
@@ -122,8 +127,8 @@ class Recount:
             low, high = (edge, 1.0) if value > 0 else (0.0, 1 - edge)
             return {
                 "value": value,
-                "low": round(whole * low, 6),
-                "high": round(whole * high, 6),
+                "low": six(whole * low),
+                "high": six(whole * high),
                 "n": round(whole),
             }
         samples = [
@@ -147,20 +152,19 @@ class Recount:
                 incidents.append((truth, found))
         flagged = [(truth, found) for truth, found in incidents if found]
 
-        def holds(
-            clips: list[tuple[Record, list[Record]]], test: Callable[[Record], bool]
-        ) -> list[tuple[str, float]]:
+        def holds(clips: list[tuple[Record, list[Record]]], test: Callable[[Record], bool]) -> Weights:
             return [(truth["group"], 1.0) for truth, found in clips if any(test(row) for row in found)]
 
-        def clips_of(clips: list[tuple[Record, list[Record]]]) -> list[tuple[str, float]]:
+        def clips_of(clips: list[tuple[Record, list[Record]]]) -> Weights:
             return [(truth["group"], 1.0) for truth, _ in clips]
 
-        def alarms(test: Callable[[Record], bool]) -> list[tuple[str, float]]:
+        def alarms(test: Callable[[Record], bool]) -> Weights:
             return [(group, 1.0) for group, about in benign if any(test(row) for row in about)]
 
         all_benign = [(group, 1.0) for group, _ in benign]
         before = alarms(lambda row: True)
         after = alarms(lambda row: row["decision"] != "dismiss")
+        called = alarms(lambda row: row["decision"] == "escalate")
         matched = []
         for truth, found in incidents:
             wanted = {event["type"] for event in truth.get("events") or []} or {label_type(truth) or ""}
@@ -186,7 +190,7 @@ class Recount:
             "flag_recall_matched": self.ratio(clips_of(matched), clips_of(incidents)),
             "false_alarms_before": self.count(before, all_benign),
             "false_alarms_after": self.count(after, all_benign),
-            "false_alarms_escalated": self.count(alarms(lambda row: row["decision"] == "escalate"), all_benign),
+            "false_alarms_escalated": self.count(called, all_benign),
             "false_alarm_cut": self.ratio(after, before, minus=True),
             "incident_retention": self.ratio(
                 holds(flagged, lambda row: row["decision"] != "dismiss"), clips_of(flagged)
@@ -207,7 +211,71 @@ class Recount:
                 [(group[id(r)], 1.0) for r in labelled],
             ),
         }  # fmt: skip
-        return {**found_figures, **self.times(candidates), **self.events(only)}
+        worked = [row for row in candidates if (row.get("timings_ms") or {}).get("verdict") is not None]
+        found_figures["model_seconds_mean"] = self.ratio(
+            [
+                (
+                    group[id(r)],
+                    (r["timings_ms"]["verdict"] + (r["timings_ms"].get("narrative") or 0.0)) / 1000,
+                )
+                for r in worked
+            ],
+            [(group[id(r)], 1.0) for r in worked],
+        )
+        found_figures["model_seconds_mean"]["n"] = len(worked)
+        if only is None:
+            clips = [(rows[0]["truth"]["group"], rows[0].get("clip_error")) for rows in self.clips.values()]
+            found_figures["unreadable_rate"] = self.ratio(
+                [(name, 1.0) for name, error in clips if error], [(name, 1.0) for name, _ in clips]
+            )
+        return {**found_figures, **self.ranking(labelled), **self.times(candidates), **self.events(only)}
+
+    def ranking(self, rows: list[Record]) -> dict[str, Entry]:
+        """ROC area and average precision, equal scores taken as one step."""
+        steps: dict[float, list[tuple[str, bool]]] = {}
+        for row in rows:
+            here = (row["truth"]["group"], bool(is_real(row["truth"], row)))
+            steps.setdefault(row["score"], []).append(here)
+        ladder = [steps[score] for score in sorted(steps, reverse=True)]
+
+        def areas(times: dict[str, int] | None) -> tuple[float | None, float | None]:
+            sums = []
+            for step in ladder:
+                hits = sum(1 if times is None else times.get(name, 0) for name, real in step if real)
+                falses = sum(1 if times is None else times.get(name, 0) for name, real in step if not real)
+                sums.append((hits, falses))
+            positives, negatives = sum(hit for hit, _ in sums), sum(false for _, false in sums)
+            seen_hits = seen_falses = 0
+            roc, precision = 0.0, 0.0
+            for hits, falses in sums:
+                roc += falses * (seen_hits + hits / 2)
+                seen_hits, seen_falses = seen_hits + hits, seen_falses + falses
+                if hits:
+                    precision += hits * seen_hits / (seen_hits + seen_falses)
+            return (
+                roc / (positives * negatives) if positives and negatives else None,
+                precision / positives if positives else None,
+            )
+
+        found: dict[str, Entry] = {}
+        drawn = [areas(times) for times in self.draws]
+        groups = len({row["truth"]["group"] for row in rows})
+        for name, place in (("roc_auc", 0), ("average_precision", 1)):
+            value = areas(None)[place]
+            if value is None:
+                found[name] = {"value": None, "low": None, "high": None, "n": len(rows)}
+                continue
+            low: float | None
+            high: float | None
+            if value in (0.0, 1.0):
+                edge = 0.025 ** (1 / groups)
+                low, high = (six(edge), 1.0) if value == 1.0 else (0.0, six(1 - edge))
+            elif groups < 2:
+                low = high = None
+            else:
+                low, high = self.interval([pair[place] for pair in drawn if pair[place] is not None])  # type: ignore[misc]
+            found[name] = {"value": six(value), "low": low, "high": high, "n": len(rows)}
+        return found
 
     def calibration(self, rows: list[Record]) -> Entry:
         """Expected calibration error over ten bins."""
@@ -232,7 +300,7 @@ class Recount:
 
         samples = [value for times in self.draws if (value := error(times)) is not None]
         low, high = self.interval(samples)
-        return {"value": round(error(None) or 0.0, 6), "low": low, "high": high, "n": len(rows)}
+        return {"value": six(error(None) or 0.0), "low": low, "high": high, "n": len(rows)}
 
     def times(self, rows: list[Record]) -> dict[str, Entry]:
         """Quantiles of the seconds to the verdict."""
@@ -255,7 +323,7 @@ class Recount:
                 if drawn:
                     samples.append(quantile(drawn, q))
             low, high = self.interval(samples)
-            value = round(quantile([value for value, _ in timed], q), 6)
+            value = six(quantile([value for value, _ in timed], q))
             found[name] = {"value": value, "low": low, "high": high, "n": len(timed)}
         return found
 
@@ -263,9 +331,9 @@ class Recount:
         """Event recall, precision and F1, of what reaches a person and of stage 1 alone."""
         figures: dict[str, Entry] = {}
         for prefix, everything in (("", False), ("flag_", True)):
-            right: list[tuple[str, float]] = []
-            missed: list[tuple[str, float]] = []
-            false: list[tuple[str, float]] = []
+            right: Weights = []
+            missed: Weights = []
+            false: Weights = []
             for rows in self.clips.values():
                 truth = rows[0]["truth"]
                 events = list(truth.get("events") or [])
@@ -316,7 +384,7 @@ class Recount:
         return figures
 
 
-def by_group(pairs: list[tuple[str, float]]) -> dict[str, float]:
+def by_group(pairs: Weights) -> dict[str, float]:
     """Sums of weights a group."""
     sums: dict[str, float] = {}
     for group, weight in pairs:

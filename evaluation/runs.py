@@ -1,4 +1,4 @@
-"""A run on disk: ``run.json`` (how it was made), ``rows.jsonl`` (what came out), ``thumbs/``, ``metrics.json``."""
+"""A run on disk: ``run.json`` (how it was made), ``rows.jsonl`` (what came out), thumbs, metrics."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.bootstrap import DIGITS, Figure, Floats, Resampling, bounded, percentiles, ratio
+from evaluation.bootstrap import Figure, Floats, Resampling, bounded, percentiles, ratio, rounded
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -44,7 +44,7 @@ def calibration_error(draws: Resampling, score: Floats, real: Bools, group: Ints
     samples = error(draws.counts)
     value = float(error(np.ones((1, columns)))[0])
     held = samples[~np.isnan(samples)]
-    return Figure(round(value, DIGITS), *percentiles(held), int(score.size))
+    return Figure(rounded(value), *percentiles(held), int(score.size))
 
 
 def brier(draws: Resampling, score: Floats, real: Bools, group: Ints) -> Figure:
@@ -119,6 +119,4 @@ def quantile(draws: Resampling, values: Floats, group: Ints, q: float) -> Figure
         for counts in draws.counts
         if (weight := counts[column].astype(np.int64)).any()
     ]
-    return Figure(
-        round(float(np.quantile(ranked, q)), DIGITS), *percentiles(np.array(samples)), int(values.size)
-    )
+    return Figure(rounded(float(np.quantile(ranked, q))), *percentiles(np.array(samples)), int(values.size))
