@@ -96,13 +96,12 @@ class Calibrations:
         return Calibrated(sigmoid(log_odds), False, None)
 
 
-def load_calibrations(*folders: Path) -> Calibrations:
-    """Read every ``*.json`` of the folders that exist, in order.
+def load_calibrations(*paths: Path) -> Calibrations:
+    """Read calibration files, the strongest first.
 
     Raises:
         ConfigError: A file is broken.
     """
-    paths = [path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.json"))]
     return Calibrations(tuple(read_calibration(path) for path in paths))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from pipeline.decide import Policy, load_policy
 from pipeline.decide.policy import DEFAULT_POLICY
@@ -38,7 +37,8 @@ class Site:
         self._overrides: Watched[Overrides] = Watched(folder / OVERRIDES_FILE, load_overrides)
         self._policy: Watched[Policy] = Watched(settings.policy or DEFAULT_POLICY, load_policy)
         self.calibrations: Calibrations = load_calibrations(
-            settings.data_dir / "calibration", *_shipped_calibrations()
+            *sorted((settings.data_dir / "calibration").glob("*.json")),
+            *sorted(MODELS.glob("*/weights/calibration.json")),
         )
 
     def check(self) -> None:
@@ -62,7 +62,3 @@ class Site:
         wanted = ref or (self._prompt if "@" in self._prompt else overriding or self._prompt)
         choice = self.library.choose(wanted, candidate.candidate_id)
         return ChosenPrompt(choice.pack, changes, choice.split)
-
-
-def _shipped_calibrations() -> list[Path]:
-    return sorted(path for path in MODELS.glob("*/weights") if (path / "calibration.json").is_file())
