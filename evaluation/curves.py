@@ -106,4 +106,4 @@ def _effective(one: Judged) -> float:
 def _share(held: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> Floats:
     if not held.shape[1]:
         return np.full(held.shape[0], np.nan)
-    return held.mean(axis=1)
+    return np.asarray(held.mean(axis=1), np.float64)

@@ -67,7 +67,7 @@ class DatasetRow(BaseModel):
     camera: str | None = None
     kind: str | None = None
     note: str | None = None
-    seconds: float | None = Field(None, ge=0)
+    seconds: float | None = Field(default=None, ge=0)
     may_be_redistributed: bool | None = None
 
     @field_validator("clip")

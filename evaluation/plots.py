@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -151,7 +152,7 @@ def as_svg(figure: Any) -> str:
     # Fixed sizes and the XML prologue have no place inside a page; ids must not repeat across plots.
     text = re.sub(r'(<svg\b[^>]*?) width="[^"]*"', r"\1", text[text.index("<svg") :], count=1)
     text = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    unique = f"p{abs(hash(text)) % 10**8}_"
+    unique = f"p{zlib.crc32(text.encode())}_"
     text = re.sub(r'\bid="', f'id="{unique}', text)
     return re.sub(r'(xlink:href="|url\()#', rf"\1#{unique}", text)
 
@@ -160,14 +161,10 @@ def _axes(title: str, x: str, y: str, *, height: float = SIZE[1]) -> tuple[Any, 
     import matplotlib
 
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _figure((SIZE[0], height))
+        from matplotlib import pyplot
+
+        figure, axes = pyplot.subplots(figsize=(SIZE[0], height), layout="constrained")
         axes.set_title(title)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
     return figure, axes
-
-
-def _figure(size: tuple[float, float]) -> tuple[Any, Any]:
-    from matplotlib import pyplot
-
-    return pyplot.subplots(figsize=size, layout="constrained")

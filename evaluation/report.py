@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def environment() -> Environment:
     """The templates, everything escaped: narratives and clip names are untrusted."""
     loader = PackageLoader("evaluation", "templates")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    source, _, _ = loader.get_source(made, "style.css")
+    source, _, _ = loader.get_source(made, "style.css.j2")
     made.globals["style"] = Markup(source)  # our own file
     return made
 
@@ -86,15 +86,15 @@ def card(run: Run, row: Row) -> dict[str, Any]:
 
 
 def _sections(run: Run, clips: Sequence[Clip]) -> list[dict[str, Any]]:
-    def cards(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    def cards(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         return [card(run, dict(row)) for row in list(rows)[:MAX_CARDS]]
 
     lost = [clip for clip in clips if clip.truth.escalate and clip.flagged and not clip.reached]
     alarms = [clip for clip in clips if not clip.truth.escalate and clip.reached]
     unflagged = {clip.truth.clip for clip in clips if clip.truth.escalate and not clip.flagged}
-    quiet = [row for row in run.rows if row["truth"]["clip"] in unflagged]
-    for row in quiet:
-        row["reason"] = row.get("clip_error") or ""
+    quiet = [
+        {**row, "reason": row.get("clip_error")} for row in run.rows if row["truth"]["clip"] in unflagged
+    ]
     return [
         {
             "title": "Incidents the judgement dismissed",
@@ -152,7 +152,7 @@ def _cost(run: Run, clips: Sequence[Clip]) -> dict[str, str]:
 
 def _facts(run: Run) -> dict[str, Any]:
     made, data = run.manifest, run.manifest["dataset"]
-    code = made["code"]
+    code, seeds = made["code"], made["seeds"]
     commit = f"{code['git_commit'] or 'unknown commit'}{' with changes' if code['changed'] else ''}"
     return {
         "model": ", ".join(made["model_ids"]) or made["model"],
@@ -162,7 +162,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "split": data["split"] or "not marked",
         "code": f"{code['version']}, {commit}",
         "versions": ", ".join(f"{name} {version}" for name, version in made["versions"].items()),
-        "intervals": f"95 %, {made['seeds']['resamples']} resamples of scenes, seed {made['seeds']['bootstrap']}",
+        "intervals": f"95 %, {seeds['resamples']} resamples of scenes, seed {seeds['bootstrap']}",
         "time": f"{made['started_at']} to {made['finished_at']}, {made['seconds']} s of work",
         "settings": ", ".join(f"{key} = {value}" for key, value in made["settings"].items()),
     }
