@@ -144,6 +144,20 @@ def current() -> Settings:
     return load()
 
 
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as environment variables, for child processes. Holds secrets: never log it."""
+    variables: dict[str, str] = {}
+    for name in Settings.model_fields:
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        # The bare names win over the prefixed ones, so a child must be given those.
+        key = name.upper() if name in ("redis_url", "database_url") else ENVIRONMENT_PREFIX + name.upper()
+        variables[key] = plain
+    return variables
+
+
 def masked(settings: Settings) -> dict[str, Any]:
     """All settings as plain values, secrets shown as stars."""
     shown = settings.model_dump(mode="json")

@@ -110,6 +110,17 @@ def get_many(connection: Connection, job_ids: Sequence[str]) -> list[Job]:
     return found
 
 
+def finished_of(connection: Connection, job_ids: Sequence[str]) -> list[Job]:
+    """Those of the named jobs that are finished, in order of finishing."""
+    found: list[Job] = []
+    for start in range(0, len(job_ids), 500):
+        query = select(jobs).where(
+            jobs.c.job_id.in_(job_ids[start : start + 500]), jobs.c.state.in_(FINISHED)
+        )
+        found += [from_row(row) for row in connection.execute(query).mappings()]
+    return sorted(found, key=lambda job: job.finished_at or job.created_at)
+
+
 def create(connection: Connection, values: dict[str, Any]) -> bool:
     """Insert a job row unless its key is there already; whether it is new."""
     return bool(insert_ignore(connection, jobs, [values]))
@@ -268,6 +279,12 @@ def release(connection: Connection, where: ColumnElement[bool], *, error: str) -
     }
     statement = update(jobs).where(jobs.c.state == JobState.RUNNING, where).values(values).returning(jobs)
     return [from_row(row) for row in connection.execute(statement).mappings()]
+
+
+def any_running(connection: Connection, where: ColumnElement[bool]) -> bool:
+    """Whether any running job meets a condition."""
+    query = select(jobs.c.job_id).where(jobs.c.state == JobState.RUNNING, where).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def of_group(group: str) -> ColumnElement[bool]:

@@ -1,0 +1,127 @@
+"""One worker group: ``python -m pipeline.queue.worker`` runs a Celery worker with one child process.
+
+Settings come from the environment, where the supervisor put them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+PARENT_CHECK_S = 0.5
+SIGN_OF_LIFE_S = 5.0
+
+
+def new_group(name: str = "") -> str:
+    """A name for a worker group, unique: two groups never share one, not even after a reboot."""
+    return f"{socket.gethostname()}:{name or os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until told to stop; 0 after a clean end, 2 for a setting that is wrong."""
+    parser = argparse.ArgumentParser(description="One Sitrep worker.")
+    parser.add_argument("--group", default="", help="Name of the group; unset: a new one.")
+    parser.add_argument("--reasoner", default="", help="MODULE:FUNCTION that makes the reasoner.")
+    parser.add_argument("--parent", type=int, default=0, help="Stop when this process is gone.")
+    parser.add_argument("--stamp", action="store_true", help="Note on the broker when each task ended.")
+    options = parser.parse_args(arguments)
+
+    from pipeline.errors import SitrepError
+    from pipeline.settings import load
+
+    try:
+        settings = load()
+        # Thread pools read these when their library is first imported.
+        if settings.model_threads:
+            for variable in THREAD_VARIABLES:
+                os.environ[variable] = str(settings.model_threads)
+        from pipeline.queue.app import create_app, queue_name
+        from pipeline.queue.logs import configure
+        from pipeline.queue.runner import REASONER
+        from pipeline.queue.tasks import register
+        from pipeline.types import Lane
+
+        configure(settings.log_level)
+        group = options.group or new_group()
+        app = create_app(settings)
+        register(app, settings, group=group, reasoner=options.reasoner or REASONER)
+        if options.stamp:
+            _stamp_ends(app)
+    except SitrepError as error:
+        print(f"sitrep worker: {error.one_line()}", file=sys.stderr)
+        return 2
+    if options.parent:
+        threading.Thread(target=_watch_parent, args=(options.parent,), daemon=True).start()
+    _show_life(settings, group)
+    app.worker_main(
+        [
+            "worker",
+            "--pool=prefork",
+            "--concurrency=1",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            f"--hostname={group.replace('/', '-')}",
+            f"--queues={','.join(queue_name(lane) for lane in Lane)}",
+            f"--loglevel={settings.log_level}",
+        ]
+    )
+    return 0
+
+
+def _watch_parent(parent: int) -> None:
+    # A supervisor that was killed cannot stop its workers, so they look for it.
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _show_life(settings: Settings, group: str) -> None:
+    """Note in the database every few seconds that this group is alive."""
+    from celery.signals import worker_ready
+
+    from pipeline.errors import StoreError
+    from pipeline.store import workers
+    from pipeline.store.engine import open_store
+
+    engine = open_store(settings, migrate=False)
+
+    def beat() -> None:
+        # The next sign of life will do; the queue itself does not depend on this one.
+        with contextlib.suppress(StoreError):
+            workers.seen(engine, group, model=settings.model, pid=os.getpid())
+
+    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator,unused-ignore]
+    def begin(sender: Any = None, **_: object) -> None:
+        # On the worker's own event loop and not in a thread: a thread could hold one of SQLite's locks in the
+        # moment a child is forked, and the child would wait for it for ever.
+        beat()
+        sender.timer.call_repeatedly(SIGN_OF_LIFE_S, beat)
+
+
+def _stamp_ends(app: Any) -> None:
+    """For the benchmark: the moment every task's function returned, kept on the broker."""
+    from celery.signals import task_postrun
+
+    @task_postrun.connect(weak=False)  # type: ignore[untyped-decorator,unused-ignore]
+    def note(sender: object = None, args: Sequence[str] = (), task: Any = None, **_: object) -> None:
+        ended = time.time()
+        with task.app.pool.acquire(block=True) as connection:
+            connection.default_channel.client.set(f"sitrep:ended:{args[0]}", repr(ended), ex=120)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
