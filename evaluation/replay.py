@@ -1,4 +1,4 @@
-"""``sitrep eval --replay RUN``: the same data, model, prompt and settings again, and what came out otherwise."""
+"""``sitrep eval --replay RUN``: same data, model, prompt and settings again, and what came out otherwise."""
 
 from __future__ import annotations
 

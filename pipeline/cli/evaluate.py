@@ -15,8 +15,8 @@ from pipeline.errors import ConfigError
 if TYPE_CHECKING:
     from evaluation.dataset import Dataset, DatasetRow
     from evaluation.metrics import Evaluation
-    from evaluation.runs import Run
     from evaluation.runner import Scanned
+    from evaluation.runs import Run
     from pipeline.settings import Settings
 
 Model = Annotated[str | None, typer.Option("--model", help="BACKEND[:NAME]; else the setting.")]
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
+    *,
     out: Annotated[Path, typer.Option("--out", help="Folder of the run; an unfinished one is resumed.")],
     dataset: Annotated[Path | None, typer.Option("--dataset", help="Dataset file (.jsonl).")] = None,
     model: Model = None,
@@ -50,8 +51,8 @@ def evaluate(
 ) -> None:
     """Measure false-alarm cut and incident retention on labelled clips."""
     from evaluation.dataset import load_dataset
+    from evaluation.replay import replay_request, replayed
     from evaluation.report import write_report
-    from evaluation.replay import replayed, replay_request
 
     if (dataset is None) == (replay is None):
         raise ConfigError("give either --dataset FILE or --replay RUN", hint="see: sitrep eval --help")
@@ -145,8 +146,8 @@ def calibrate(
     for name, part in found.content["types"].items():
         output.out.print(
             f"{name}: {part['n']} candidates, calibration error {part['ece_before']:.3f} -> "
-            f"{part['ece_cross_validated']:.3f} (cross-validated), dismiss below {part['dismiss_below']:.2f}, "
-            f"escalate at {part['escalate_at']:.2f}",
+            f"{part['ece_cross_validated']:.3f} (cross-validated), "
+            f"dismiss below {part['dismiss_below']:.2f}, escalate at {part['escalate_at']:.2f}",
             highlight=False,
             soft_wrap=True,
         )
@@ -218,10 +219,10 @@ def feedback(
 ) -> None:
     """Make a dataset of what operators confirmed or called a false alarm."""
     from evaluation.importers import import_feedback
-    from pipeline.store.engine import open_engine
+    from pipeline.store.engine import open_store
 
     settings = settings_module.load()
-    _write(out, import_feedback(open_engine(settings), settings), Path("/"), split)
+    _write(out, import_feedback(open_store(settings), settings), Path("/"), split)
 
 
 def _write(out: Path, rows: Sequence[DatasetRow], root: Path, split: str | None) -> None:
@@ -239,9 +240,16 @@ def _write(out: Path, rows: Sequence[DatasetRow], root: Path, split: str | None)
 
 def _pinned(settings: Settings) -> Settings:
     """Write the prompt's version out, so that promoting another one half-way changes nothing."""
-    from prompts import resolve
+    from prompts.loader import PromptLibrary
+    from prompts.pack import SHIPPED
 
-    return settings.model_copy(update={"prompt": resolve(settings.prompt)})
+    if "@" in settings.prompt:
+        return settings
+    split = PromptLibrary(settings.data_dir / "prompts", SHIPPED).active(settings.prompt)
+    if len(split) > 1:
+        arms = ", ".join(f"{settings.prompt}@{version}" for version in split)
+        raise ConfigError(f"'{settings.prompt}' is split between versions", hint=f"evaluate one: {arms}")
+    return settings.model_copy(update={"prompt": f"{settings.prompt}@{next(iter(split))}"})
 
 
 def _run(data: Dataset, settings: Settings, out: Path, events: Path | None) -> tuple[Run, Evaluation]:
