@@ -1,0 +1,1 @@
+"""Vision-language models of the transformers library, by folder or hub id."""
