@@ -115,7 +115,7 @@ def _detectors(settings: Settings) -> Finding:
 
 
 def _prompt(settings: Settings) -> Finding:
-    from prompts.library import load_pack
+    from prompts.loader import load_pack
 
     pack = load_pack(settings.prompt)
     return Health.OK, f"{pack.ref} ({pack.sha256[:12]})", ""
@@ -129,9 +129,9 @@ def _policy(settings: Settings) -> Finding:
 
 
 def _model(settings: Settings) -> Finding:
-    from models.registry import examine as examine_model
+    from pipeline.reason.examine import examine as examine_model
 
-    return Health.OK, examine_model(settings.model, settings), ""
+    return Health.OK, examine_model(settings).one_line(), ""
 
 
 CHECKS: dict[str, Callable[[Settings], Finding]] = {

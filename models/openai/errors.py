@@ -53,7 +53,6 @@ def mapped(server: str, circuit: Circuit) -> Iterator[None]:
         raise ReplyError("the reply is cut off", raw=raw) from error
     except (
         openai.OpenAIError,
-        json.JSONDecodeError,
         ValueError,
         TypeError,
         KeyError,
