@@ -254,21 +254,23 @@ def _pinned(settings: Settings) -> Settings:
 
 def _run(data: Dataset, settings: Settings, out: Path, events: Path | None) -> tuple[Run, Evaluation]:
     from evaluation.runner import run_evaluation
-    from pipeline.scan import scan
-    from pipeline.store.frames import open_frame_store
+    from pipeline.scan import ScanSession
+    from pipeline.store.schema import RunKind
 
-    with output.progress() as bar:
+    # Evaluation judges like live, but opens no incident and alerts nobody.
+    session = ScanSession(settings, kind=RunKind.EVAL, live=False)
+    with session, output.progress() as bar:
         task = bar.add_task("evaluating clips", total=len(data.rows))
 
         def scanned(paths: Sequence[Path], camera: str | None) -> Scanned:
-            return scan(paths, settings, camera=camera)
+            return session.scan(paths, camera=camera)
 
         done = run_evaluation(
             data,
             settings,
             out,
             scan=scanned,
-            frame_store=open_frame_store(settings),
+            frame_store=session.frame_store,
             events=events,
             on_clips=lambda count, total: bar.update(task, completed=count, total=total),
         )
