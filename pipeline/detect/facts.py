@@ -1,7 +1,8 @@
 """Names of the measurements a candidate's evidence may carry.
 
 Every name means the same in each trigger; a trigger gives those it can measure. Values are plain numbers
-or booleans. "Heights" are heights of the person's box.
+or booleans; over an event the largest is kept (for ``people_distance`` the smallest). "Heights" are heights
+of the person's box.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MOTION_ENERGY: Final = "motion_energy"
 FLOW_PEAK: Final = "flow_peak"
 """Speed of the fastest hundredth of the frame, frame widths per second, largest over the event."""
 FLOW_MEAN: Final = "flow_mean"
-"""Mean speed where there is motion, frame widths per second, averaged over the event."""
+"""Mean speed where there is motion, frame widths per second, largest over the event."""
 GLOBAL_CHANGE: Final = "global_change"
 """Largest share of a frame that changed at once for no local reason (light switched, camera moved), 0..1."""
 TORSO_ANGLE_DEG: Final = "torso_angle_deg"

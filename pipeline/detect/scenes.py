@@ -1,0 +1,136 @@
+"""From frames to scenes: motion gate, detector and pose where they are worth their time, tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.detect.boxes import iou_matrix
+from pipeline.detect.motion import MotionGate
+from pipeline.detect.scene import AppearanceScorer, Scene
+from pipeline.detect.tracker import Tracker
+from pipeline.interfaces import Detector, PoseEstimator
+from pipeline.types import Detections, Frame, Image, Poses
+
+
+@dataclass(frozen=True, slots=True)
+class LookParams:
+    """When the detectors look.
+
+    Attributes:
+        idle_every_s: Without motion the detector still looks this often.
+        pose_hold_s: Pose is estimated this long after a person was last seen.
+        pose_probe: With motion but no person, pose is tried on every so many looks: it finds some that
+            the detector misses.
+        pose_adds: A person whom only the pose estimator sees counts from this score on.
+    """
+
+    idle_every_s: float = 2.0
+    pose_hold_s: float = 1.5
+    pose_probe: int = 3
+    pose_adds: float = 0.3
+
+
+class SceneReader:
+    """Reads one stream's frames into scenes.
+
+    Args:
+        detector: Finds objects.
+        pose: Finds people's key points.
+        appearance: Reads attributes off single pictures; optional.
+        params: When the detectors look.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        pose: PoseEstimator,
+        appearance: AppearanceScorer | None = None,
+        params: LookParams | None = None,
+    ) -> None:
+        self.params = params or LookParams()
+        self.looks = 0
+        self.poses = 0
+        self._detector, self._pose, self._appearance = detector, pose, appearance
+        self._gate, self._tracker = MotionGate(), Tracker()
+        self._last_s: float | None = None
+        self._looked_s = self._person_s = -1e9
+        self._probe = 0
+
+    def read(self, frame: Frame, *, is_still: bool = False) -> Scene:
+        """Measure one frame.
+
+        Args:
+            frame: The frame; times must rise from call to call.
+            is_still: It is a single picture: everything looks at it.
+        """
+        small = self._gate.small(frame.image)
+        motion = self._gate.update(small, frame.t_s)
+        dt_s = 0.0 if self._last_s is None else frame.t_s - self._last_s
+        self._last_s = frame.t_s
+        looked = is_still or motion.active or frame.t_s - self._looked_s >= self.params.idle_every_s
+        if not looked:
+            tracks = tuple(self._tracker.tracks)
+            return Scene(frame, dt_s, small, motion, False, Detections.empty(), Poses.empty(), tracks=tracks)
+        detections, poses = self._look(frame, is_still)
+        seen = self._tracker.update(detections, frame.t_s)
+        attributes: Mapping[str, float] = {}
+        if is_still and self._appearance is not None:
+            attributes = self._appearance.score(frame.image)
+        return Scene(
+            frame,
+            dt_s,
+            small,
+            motion,
+            True,
+            detections,
+            poses,
+            tuple(seen),
+            tuple(self._tracker.tracks),
+            tuple(self._tracker.ended),
+            is_still,
+            attributes,
+        )
+
+    def _look(self, frame: Frame, is_still: bool) -> tuple[Detections, Poses]:
+        self._looked_s = frame.t_s
+        self.looks += 1
+        image: Image = frame.image
+        detections = self._detector.detect([image])[0]
+        if any(
+            label == "person" and score >= 0.2
+            for label, score in zip(detections.label, detections.score, strict=True)
+        ):
+            self._person_s = frame.t_s
+        self._probe += 1
+        wanted = (
+            is_still
+            or frame.t_s - self._person_s <= self.params.pose_hold_s
+            or self._probe % self.params.pose_probe == 0
+        )
+        if not wanted:
+            return detections, Poses.empty()
+        self.poses += 1
+        poses = self._pose.estimate([image])[0]
+        merged = with_posed(detections, poses, self.params.pose_adds)
+        if len(merged) > len(detections):
+            self._person_s = frame.t_s
+        return merged, poses
+
+
+def with_posed(detections: Detections, poses: Poses, min_score: float) -> Detections:
+    """Add people whom only the pose estimator saw."""
+    rows = [i for i in range(len(poses)) if poses.score[i] >= min_score]
+    people = [i for i, label in enumerate(detections.label) if label == "person"]
+    if people and rows:
+        known = iou_matrix(poses.xyxy[rows], detections.xyxy[people]).max(axis=1)
+        rows = [row for row, iou in zip(rows, known, strict=True) if iou < 0.2]
+    if not rows:
+        return detections
+    return Detections(
+        np.concatenate([detections.xyxy, poses.xyxy[rows]]),
+        np.concatenate([detections.score, poses.score[rows]]),
+        detections.label + ("person",) * len(rows),
+    )

@@ -1,0 +1,150 @@
+"""Stage 1: frames in, candidates out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+
+from pipeline.detect import facts
+from pipeline.detect.catalog import TriggerFactory, make_triggers
+from pipeline.detect.events import Event, EventBuilder, EventParams
+from pipeline.detect.keyframes import FrameRing, store_views
+from pipeline.detect.registry import make_detector, make_pose_estimator
+from pipeline.detect.scene import AppearanceScorer
+from pipeline.detect.scenes import LookParams, SceneReader
+from pipeline.errors import SourceError
+from pipeline.ingest import source_identity
+from pipeline.ingest.clock import Sampler
+from pipeline.interfaces import Detector, FrameSource, FrameStore, PoseEstimator, SourceInfo
+from pipeline.settings import Settings
+from pipeline.types import Candidate, Evidence, TriggerScore
+
+Progress = Callable[[float, float], None]
+"""Told how many seconds of how many are done; the total is 0 when unknown."""
+
+_MAX_OBJECTS = 20
+
+
+class Stage1:
+    """Detectors and triggers, ready for any number of streams one after another.
+
+    Args:
+        settings: ``detect_fps`` is read.
+        frame_store: Where key frames go.
+        detector: Finds objects.
+        pose: Finds people's key points.
+        triggers: Factories of triggers; ``None`` for all defaults.
+        appearance: Reads attributes off single pictures; optional.
+        event_params: How firings become events.
+        look_params: When the detectors look.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        frame_store: FrameStore,
+        detector: Detector,
+        pose: PoseEstimator,
+        *,
+        triggers: Sequence[TriggerFactory] | None = None,
+        appearance: AppearanceScorer | None = None,
+        event_params: EventParams | None = None,
+        look_params: LookParams | None = None,
+    ) -> None:
+        self._fps = settings.detect_fps
+        self._frame_store = frame_store
+        self._detector, self._pose, self._appearance = detector, pose, appearance
+        self._triggers = triggers
+        self._event_params, self._look_params = event_params, look_params
+
+    def run(
+        self, source: FrameSource, *, camera: str, on_progress: Progress | None = None
+    ) -> Iterator[Candidate]:
+        """Candidates of one source, each as soon as its event has ended.
+
+        Args:
+            source: Frames in stream order; more than ``detect_fps`` a second are skipped.
+            camera: Name of the camera, or of the clip.
+            on_progress: Called after each frame looked at.
+
+        Raises:
+            SourceError: The source broke off. All candidates up to there have been yielded.
+        """
+        info = source.info
+        identity = source_identity(info)
+        reader = SceneReader(self._detector, self._pose, self._appearance, self._look_params)
+        ring = FrameRing()
+        builders = [
+            EventBuilder(trigger, ring, self._event_params) for trigger in make_triggers(self._triggers)
+        ]
+        sampler = Sampler(self._fps)
+        total_s = info.frame_count / info.fps if info.fps > 0 else 0.0
+        broken: SourceError | None = None
+        frames = iter(source.frames())
+        while True:
+            try:
+                frame = next(frames, None)
+            except SourceError as error:
+                # What was seen up to here is kept; the error follows once it is handed over.
+                broken, frame = error, None
+            if frame is None:
+                break
+            if not info.is_still and not sampler.wants(frame.t_s):
+                continue
+            kept = ring.push(frame)
+            scene = reader.read(frame, is_still=info.is_still)
+            for builder in builders:
+                for event in builder.update(scene, kept):
+                    yield self._candidate(event, info, identity, camera)
+            if on_progress is not None:
+                on_progress(min(frame.t_s, total_s) if total_s else frame.t_s, total_s)
+        for builder in builders:
+            for event in builder.finish():
+                yield self._candidate(event, info, identity, camera)
+        if broken is not None:
+            raise broken
+        if on_progress is not None and total_s:
+            on_progress(total_s, total_s)
+
+    def _candidate(self, event: Event, info: SourceInfo, identity: str, camera: str) -> Candidate:
+        shots = event.shots()
+        if info.is_still:
+            event.facts[facts.STILL_IMAGE] = True
+        objects = sorted(event.objects.values(), key=lambda seen: -seen.score)[:_MAX_OBJECTS]
+        return Candidate(
+            candidate_id=candidate_id(identity, event),
+            camera=camera,
+            source=info.uri,
+            event_type=event.trigger.event_type,
+            start_s=round(event.start_s, 3),
+            end_s=round(max(event.last_s, event.start_s), 3),
+            trigger=TriggerScore(event.trigger.name, round(event.best.score, 4)),
+            evidence=Evidence(tuple(objects), dict(event.counts), dict(event.facts), event.best.note),
+            key_frames=tuple(
+                view
+                for shot in shots
+                for view in store_views(shot, self._frame_store, is_still=info.is_still)
+            ),
+            zone=event.zone,
+        )
+
+
+def candidate_id(identity: str, event: Event) -> str:
+    """The same source content, type, start and trigger give the same id again: 16 hex digits."""
+    parts = (identity, event.trigger.event_type.value, str(round(event.start_s * 1000)), event.trigger.name)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def build_stage1(settings: Settings, frame_store: FrameStore) -> Stage1:
+    """Stage 1 as the settings say, with the detectors Sitrep ships.
+
+    Raises:
+        ModelMissing: The weights of a detector are not installed.
+    """
+    threads = settings.detect_threads
+    return Stage1(
+        settings,
+        frame_store,
+        make_detector("ssd", settings.data_dir, threads=threads),
+        make_pose_estimator("movenet", settings.data_dir, threads=threads),
+    )

@@ -1,0 +1,128 @@
+"""Fire: flame colours that flicker.
+
+Flame colour rules after Celik & Demirel, "Fire detection in video sequences using a generic color model",
+2009 (R > G > B, bright, Cr above Cb); flames change their shape all the time, lamps and signs do not
+(Toreyin et al., "Computer vision based method for real-time fire and flame detection", 2006).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.detect import facts
+from pipeline.detect.scene import Firing, Scene
+from pipeline.types import Box, EventType, Image
+
+_Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class FireParams:
+    """Thresholds.
+
+    Attributes:
+        min_pixels: Least share of the frame in flame colours.
+        flicker: Least share of the flame-coloured area that changes between sampled frames.
+        frames: How many of the last five frames must agree.
+        still_pixels: Least share of a single picture in flame colours.
+        attribute: Least ``fire`` probability of an appearance scorer on a single picture.
+    """
+
+    min_pixels: float = 0.0006
+    flicker: float = 0.12
+    frames: int = 3
+    still_pixels: float = 0.002
+    attribute: float = 0.3
+
+
+class FireTrigger:
+    """Suspects open flames.
+
+    Args:
+        params: Thresholds.
+    """
+
+    name = "fire-colour-flicker"
+    event_type = EventType.FIRE
+
+    def __init__(self, params: FireParams | None = None) -> None:
+        self.params = params or FireParams()
+        self._mask: _Mask | None = None
+        self._grey: Image | None = None
+        self._votes: deque[bool] = deque(maxlen=5)
+        self._first_share = 0.0
+
+    def update(self, scene: Scene) -> Firing | None:
+        """Take in one sampled frame."""
+        mask = flame_mask(scene.small)
+        share = float(mask.mean())
+        if scene.is_still:
+            return self._still(scene, mask, share)
+        grey: Image = cv2.cvtColor(scene.small, cv2.COLOR_BGR2GRAY)
+        earlier, earlier_grey = self._mask, self._grey
+        self._mask, self._grey = mask, grey
+        if earlier is None or earlier_grey is None or earlier.shape != mask.shape:
+            return None
+        flicker = flickering(mask, earlier, grey, earlier_grey)
+        self._votes.append(share >= self.params.min_pixels and flicker >= self.params.flicker)
+        if sum(self._votes) < self.params.frames or not self._votes[-1]:
+            if not any(self._votes):
+                self._first_share = 0.0
+            return None
+        self._first_share = self._first_share or share
+        score = 0.3 + 0.4 * min(1.0, share / 0.03) ** 0.5 + 0.3 * min(1.0, flicker / 0.5)
+        measured = {
+            facts.FIRE_PIXELS: round(share, 4),
+            facts.FIRE_FLICKER: round(flicker, 2),
+            facts.FIRE_GROWTH: round(min(99.0, share / self._first_share), 2),
+            facts.MOTION_AREA: round(scene.motion.area, 4),
+        }
+        note = f"Flame-coloured light covers {share:.1%} of the frame and flickers."
+        return Firing(score, note, measured, around(mask))
+
+    def _still(self, scene: Scene, mask: _Mask, share: float) -> Firing | None:
+        seen = scene.attributes.get("fire", 0.0)
+        if share < self.params.still_pixels and seen < self.params.attribute:
+            return None
+        score = max(0.2 + 0.4 * min(1.0, share / 0.05) ** 0.5, 0.2 + 0.7 * seen)
+        measured = {facts.FIRE_PIXELS: round(share, 4), facts.STILL_IMAGE: True}
+        note = f"Flame-coloured light covers {share:.1%} of the picture."
+        return Firing(score, note, measured, around(mask) if share else None)
+
+
+def flame_mask(small: Image) -> _Mask:
+    """Pixels in flame colours, without specks."""
+    blue, green, red = (small[..., channel].astype(np.int16) for channel in range(3))
+    ycrcb = cv2.cvtColor(small, cv2.COLOR_BGR2YCrCb)
+    luma, cr, cb = (ycrcb[..., channel].astype(np.int16) for channel in range(3))
+    rule = (red >= 180) & (red > green) & (green > blue) & (red - blue >= 70) & (cr - cb >= 35)
+    rule &= luma > luma.mean()
+    opened = cv2.morphologyEx(rule.astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    result: _Mask = opened > 0
+    return result
+
+
+def flickering(mask: _Mask, earlier: _Mask, grey: Image, earlier_grey: Image) -> float:
+    """Share of the flame-coloured area (now or before) that changed colour class or brightness, 0..1."""
+    either = mask | earlier
+    total = int(np.count_nonzero(either))
+    if not total:
+        return 0.0
+    changed = (mask ^ earlier) | (cv2.absdiff(grey, earlier_grey) > 18)
+    return float(np.count_nonzero(changed & either)) / total
+
+
+def around(mask: _Mask) -> Box | None:
+    """Box around the middle 96 % of a mask, normalised."""
+    rows, columns = np.nonzero(mask)
+    if not len(rows):
+        return None
+    height, width = mask.shape
+    x1, x2 = np.percentile(columns, [2, 98])
+    y1, y2 = np.percentile(rows, [2, 98])
+    return (float(x1) / width, float(y1) / height, float(x2 + 1) / width, float(y2 + 1) / height)
