@@ -136,7 +136,8 @@ class Gate:
     def sign_in(self, response: Response, request: Request, name: str, language: str) -> None:
         """Set the session cookie."""
         body = {"o": clean_name(name), "l": language if language in LANGUAGES else LANGUAGES[0]}
-        payload = base64.urlsafe_b64encode(json.dumps(body | {"t": int(time.time())}).encode()).decode()
+        packed = base64.urlsafe_b64encode(json.dumps(body | {"t": int(time.time())}).encode())
+        payload = packed.decode().rstrip("=")
         response.set_cookie(
             self.cookie,
             f"{payload}.{self._mac(payload)}",
@@ -179,7 +180,7 @@ class Gate:
         if not hmac.compare_digest(mac.encode(), self._mac(payload).encode()):
             return None
         try:
-            body = json.loads(base64.urlsafe_b64decode(payload.encode()))
+            body = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         except ValueError:
             return None
         if not 0 <= time.time() - body["t"] <= SESSION_S:

@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 
 from pipeline.desk import queries
 
-WORKER_SILENT_AFTER = timedelta(seconds=60)
 QUEUE_OLD_AFTER = timedelta(minutes=2)
 
 
@@ -76,11 +75,10 @@ def look(connection: Connection, broker: BrokerProbe) -> Health:
     """Read the state of the installation."""
     now = datetime.now(UTC)
     queue = queries.queue_state(connection)
-    silent = queue.worker_seen is None or now - queue.worker_seen > WORKER_SILENT_AFTER
     return Health(
         queue=queue,
         broker_up=broker.up(),
-        worker_silent=silent,
+        worker_silent=queue.workers == 0,
         queue_old=queue.oldest is not None and now - queue.oldest > QUEUE_OLD_AFTER,
         now=now,
     )

@@ -48,7 +48,9 @@ class StoreCollector(Collector):
             incidents.add_metric([action, answer], count)
         yield incidents
         yield GaugeMetricFamily("sitrep_broker_up", "1 when the broker answers.", state.broker_up)
-        yield GaugeMetricFamily("sitrep_workers", "Workers that did not stop.", state.queue.workers)
+        yield GaugeMetricFamily(
+            "sitrep_workers", "Workers that gave a sign of life lately.", state.queue.workers
+        )
         if state.queue.worker_seen is not None:
             yield GaugeMetricFamily(
                 "sitrep_worker_seen_timestamp_seconds",

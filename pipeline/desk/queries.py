@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipeline.store.schema import (
     frames,
     incidents,
     jobs,
+    utcnow,
     verdicts,
     workers,
 )
@@ -26,6 +27,7 @@ from pipeline.types import Action
 
 PAGE = 50
 COUNT_CAP = 1000
+WORKER_SILENT_AFTER = timedelta(seconds=60)
 _NEIGHBOUR_LIMIT = 2000
 
 
@@ -98,7 +100,7 @@ class Whole(Listed):
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """How the queue is: counts by state, the oldest unjudged job of people's lanes, workers."""
+    """How the queue is: counts by state, the oldest waiting job of people's lanes, workers that live."""
 
     waiting: int
     running: int
@@ -333,9 +335,8 @@ def queue_state(connection: Connection) -> QueueState:
     oldest = {lane: first for lane, state, _, first in counted if state == JobState.PENDING}
     # The archive may wait for hours by design; only lanes people wait for make the age an alarm.
     watched = [first for lane, first in oldest.items() if lane != "archive"]
-    seen, alive = connection.execute(
-        select(func.max(workers.c.seen_at), func.count()).where(workers.c.stopped_at.is_(None))
-    ).one()
+    seen = list(connection.execute(select(workers.c.seen_at).where(workers.c.stopped_at.is_(None))).scalars())
+    silent_before = utcnow() - WORKER_SILENT_AFTER
 
     def total(state: JobState) -> int:
         return sum(count for (_, one), count in by_lane.items() if one == state)
@@ -346,8 +347,8 @@ def queue_state(connection: Connection) -> QueueState:
         dead=total(JobState.DEAD),
         shed=total(JobState.SHED),
         oldest=min(watched, default=None),
-        worker_seen=seen,
-        workers=alive,
+        worker_seen=max(seen, default=None),
+        workers=sum(moment >= silent_before for moment in seen),
         by_lane=by_lane,
         oldest_by_lane=oldest,
     )

@@ -209,7 +209,9 @@ def age(moment: datetime | None, words: Words, now: datetime | None = None) -> s
 
 
 def span(seconds: float, words: Words) -> str:
-    """A length of time in its largest whole unit."""
+    """A length of time in its largest whole unit; under two seconds with a tenth."""
+    if 0 < seconds < 2:
+        return f"{seconds:.1f} {words('seconds')}"
     for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {words(unit)}"

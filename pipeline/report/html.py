@@ -50,10 +50,11 @@ class Card:
 
     @property
     def right(self) -> bool | None:
-        """Whether the decision agrees with what is known to have happened."""
-        if self.clip is None or self.clip.incident is None or not self.row.get("decision"):
+        """Whether the decision agrees with what is known; ``None`` also where a person is asked."""
+        decision = self.row.get("decision")
+        if self.clip is None or self.clip.incident is None or decision not in ("escalate", "dismiss"):
             return None
-        return bool(self.clip.incident == (self.row["decision"] != "dismiss"))
+        return bool(self.clip.incident == (decision == "escalate"))
 
 
 def render_report(
@@ -158,8 +159,8 @@ def _card(one: ReportRow, clip: ClipNote | None, pose: PoseEstimator | None, blu
     shots = [shot for shot in view.pictures(list(frames.values()), evidence) if shot.sha256 in one.images]
     main = min(shots, key=lambda shot: (shot.view != "full", shot.moment != "peak"), default=None)
     rest = sorted(
-        (shot for shot in shots if shot is not main),
-        key=lambda shot: (shot.moment != "peak", shot.view != "region", shot.view == "motion"),
+        (shot for shot in shots if shot is not main and shot.view != "motion"),
+        key=lambda shot: (shot.view == "region") == (shot.moment != "peak"),
     )[: _MOST_PICTURES - 1]
 
     def ready(shot: view.Picture, side: int) -> Shot:
