@@ -12,7 +12,9 @@ import typer
 from pipeline import settings as settings_module
 from pipeline.cli import output
 
-app = typer.Typer(no_args_is_help=True, help="Measure speed here, as ratios against a baseline of the same run.")
+app = typer.Typer(
+    no_args_is_help=True, help="Measure speed here, as ratios against a baseline of the same run."
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 

@@ -23,7 +23,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
             found.append(check)
             status.update(f"checked {check.name}")
             if not as_json:
-                output.out.print(f"{MARKS[check.health]} {check.name:15} {escape(check.said)}", soft_wrap=True)
+                output.out.print(
+                    f"{MARKS[check.health]} {check.name:15} {escape(check.said)}", soft_wrap=True
+                )
                 if check.hint and check.health is not Health.OK:
                     output.out.print(f"                     -> {escape(check.hint)}", soft_wrap=True)
     bad = [check.name for check in found if check.health is Health.BAD]

@@ -112,7 +112,7 @@ def diff(old: Ref, new: Ref) -> None:
 
 
 @app.command()
-def render(  # noqa: PLR0917  # typer makes options of them
+def render(  # typer makes options of them
     ref: Ref = "incident",
     event_type: Annotated[str, typer.Option("--type", help="Event type of the example.")] = "fall",
     candidate: Annotated[
