@@ -22,6 +22,7 @@ from torch import nn
 
 from models.embedded.vision_net import INPUT_PX, PIXEL_MEAN, PIXEL_SCALE
 from models.train import data, evidence_features
+from models.train.malloc import keep_memory
 from models.train.vision_export import stock_network
 from models.train.vision_views import training_view
 from pipeline.types import Image
@@ -87,6 +88,7 @@ def fill(folder: Path, cut: int, views: Sequence[Callable[[], Image]], batch: in
 
 def main() -> None:
     """Fill the cache of stills."""
+    keep_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, default=CONFIGS / "vision.yaml")
     config = yaml.safe_load(parser.parse_args().config.read_text())

@@ -1,6 +1,7 @@
 """Fold a torch EfficientNet-lite2 and write it as the fp16 safetensors file that the run time reads.
 
-``python -m models.train.vision_export --stock OUT`` writes ImageNet weights with a zero attribute head.
+``python -m models.train.vision_export --stream stills`` (or ``motion``) after fine-tuning; ``--stock`` for
+the ImageNet weights with an attribute head of zeros.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import nn
@@ -100,15 +102,61 @@ def write(
     temporary.replace(path)
 
 
+def finetuned_network(state: Mapping[str, torch.Tensor], cut: int, blend: float) -> Any:
+    """The stock network with our upper blocks in place.
+
+    Args:
+        state: What ``vision_finetune`` wrote.
+        cut: First fine-tuned block.
+        blend: Share of our weights against the stock ones, 1 for ours alone (Wortsman et al., "Robust
+            fine-tuning of zero-shot models", 2022).
+    """
+    network = stock_network()
+    names = {"conv": "_conv_head", "norm": "_bn1"}
+    mixed = dict(network.state_dict())
+    for name, value in state.items():
+        head, _, rest = name.partition(".")
+        if head == "classifier":
+            continue
+        if head == "blocks":
+            index, _, rest = rest.partition(".")
+            target = f"_blocks.{int(index) + cut}.{rest}"
+        else:
+            target = f"{names[head]}.{rest}"
+        if value.is_floating_point():
+            mixed[target] = (1 - blend) * mixed[target] + blend * value
+    network.load_state_dict(mixed)
+    return network
+
+
 def main() -> None:
-    """Write the stock weights."""
-    from models.embedded.vision import ATTRIBUTES
+    """Write the stock weights, or those of a finished fine-tuning."""
+    from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR
+    from models.train.data import WORK
+    from models.train.features import CONFIGS
+    from models.train.vision_manifest import FILES, commit, write_manifest
 
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stock", type=Path, required=True, metavar="OUT")
-    out: Path = parser.parse_args().stock
-    empty = (np.zeros((len(ATTRIBUTES), 1280)), np.zeros(len(ATTRIBUTES)))
-    write(out, stock_network(), empty, ATTRIBUTES, {"training": "none: ImageNet weights"})
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--stock", action="store_true", help="ImageNet weights, attribute head at zero")
+    what.add_argument("--stream", choices=tuple(FILES), help="fine-tuned weights from .train")
+    parser.add_argument("--blend", type=float, default=1.0, help="share of ours against stock weights")
+    parser.add_argument("--out", type=Path, default=WEIGHTS_DIR, help="weights folder")
+    arguments = parser.parse_args()
+    if arguments.stock:
+        empty = (np.zeros((len(ATTRIBUTES), 1280)), np.zeros(len(ATTRIBUTES)))
+        written = arguments.out / FILES["stills"]
+        write(written, stock_network(), empty, ATTRIBUTES, {"training": "none: ImageNet weights"})
+    else:
+        name = {"stills": "vision.yaml", "motion": "vision_motion.yaml"}[arguments.stream]
+        config = (CONFIGS / name).read_text()
+        state = torch.load(WORK / f"finetuned-{arguments.stream}.pt", weights_only=True)
+        network = finetuned_network(state, int(yaml.safe_load(config)["cut"]), arguments.blend)
+        classifier = (state["classifier.weight"].numpy(), state["classifier.bias"].numpy())
+        written = arguments.out / FILES[arguments.stream]
+        described = {"training": commit(), "blend": str(arguments.blend), "config": config}
+        write(written, network, classifier, ATTRIBUTES, described)
+    print(f"wrote {written} and {write_manifest(arguments.out)}")
 
 
 if __name__ == "__main__":

@@ -18,12 +18,14 @@ import numpy as np
 
 from models.embedded.vision import WEIGHTS_DIR, VisionEncoder
 from models.train import data, evidence_features
+from models.train.malloc import keep_memory
 from models.train.vision_views import region_box
 from pipeline.types import View
 
 
 def main() -> None:
     """Encode three views of all images."""
+    keep_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
     parser.add_argument("--out", type=Path, default=data.WORK / "corpus.npz")

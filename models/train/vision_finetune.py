@@ -24,6 +24,7 @@ from models.embedded.vision import ATTRIBUTES
 from models.embedded.vision_net import CHANNELS
 from models.train.data import WORK
 from models.train.features import CONFIGS
+from models.train.malloc import keep_memory
 from models.train.vision_export import stock_network
 
 
@@ -167,6 +168,7 @@ def train(
 
 def main() -> None:
     """Train one stream on its cached views."""
+    keep_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stream", choices=("stills", "motion"), default="stills")
     parser.add_argument("--threads", type=int, default=2)

@@ -25,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from models.embedded.vision import ATTRIBUTES, prepare
 from models.train import data
 from models.train.features import CONFIGS, trunk_runner
+from models.train.malloc import keep_memory
 from models.train.vision_finetune import Upper, train
 from models.train.vision_motion_views import MOMENTS, moments, moving_box, read_clips
 from pipeline.detect.keyframes import MOTION_STEP_S, motion_view
@@ -72,6 +73,7 @@ def probe(x: np.ndarray, y: np.ndarray, train_rows: Any, test_rows: Any, c: floa
 
 def main() -> None:
     """Run the folds."""
+    keep_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, default=CONFIGS / "vision_motion.yaml")
     parser.add_argument("--threads", type=int, default=2)

@@ -20,6 +20,7 @@ import yaml
 from models.embedded.vision import ATTRIBUTES, VisionEncoder
 from models.train import data, evidence_features
 from models.train.features import CONFIGS, fill
+from models.train.malloc import keep_memory
 from pipeline.detect.keyframes import MOTION_STEP_S, motion_view
 from pipeline.types import Box, Image, View
 
@@ -175,6 +176,7 @@ def store_moments(clips: list[Clip], encoder: VisionEncoder, out: Path) -> None:
 
 def main() -> None:
     """Fill the caches of the motion stream."""
+    keep_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, default=CONFIGS / "vision_motion.yaml")
     parser.add_argument("--moments", type=Path, metavar="OUT", help="only store the clips' moments there")

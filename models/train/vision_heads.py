@@ -1,0 +1,222 @@
+"""Fit the decision heads: evidence models on train, the weights between the terms on val.
+
+``python -m models.train.vision_heads`` writes ``heads.json`` and the rows for calibration
+(``.train/head-rows.jsonl``: type, split, group, log_odds, truth).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from models.embedded.heads import FORMAT, HEADS_FILE, LIMIT
+from models.embedded.heads_evidence import AdditiveModel
+from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionEncoder
+from models.train import data
+from models.train.vision_candidates import TASKS, Corpus, Task, load_corpus
+from models.train.vision_evidence_model import fit_additive
+from models.train.vision_measure import auc, balanced
+
+REGIONS = (0.0, 0.25, 0.5, 0.75)
+_RIDGE = 1.0
+_FIGHT = ATTRIBUTES.index("fight")
+Terms = dict[str, np.ndarray]
+
+
+def evidence_model(task: Task, corpus: Corpus) -> AdditiveModel | None:
+    """The evidence model of a type, from train rows only."""
+    if not task.evidence:
+        return None
+    rows = np.flatnonzero(corpus.pick(task.real + task.false) & (corpus.split == "train"))
+    truth = corpus.pick(task.real)[rows]
+    numbers = [corpus.numbers[index] for index in rows]
+    return fit_additive(numbers, truth, task.evidence, balanced(truth), strength=0.02)
+
+
+def choose_region(task: Task, corpus: Corpus, rows: np.ndarray, truth: np.ndarray) -> float:
+    """How much the region view weighs: best on val, the full view alone when it makes no difference."""
+    if not task.objects:
+        return 0.25
+    scored = [
+        (
+            round(auc(truth, corpus.visual(task.attributes[0], task.objects, share)[rows]), 3),
+            -abs(share - 0.25),
+            share,
+        )
+        for share in REGIONS
+    ]
+    return max(scored)[2]
+
+
+def weigh(terms: Terms, truth: np.ndarray) -> dict[str, dict[str, float]]:
+    """Ridge logistic regression between the terms, at equal priors, never trusting one backwards.
+
+    A coefficient below zero would mean that seeing the event speaks against it: with few val rows that is
+    chance, so such a term is left out.
+    """
+    names = list(terms)
+    weight = balanced(truth)
+    while True:
+        x = np.stack([terms[name] for name in names], axis=1)
+        scaler = StandardScaler().fit(x, sample_weight=weight)
+        model = LogisticRegression(C=_RIDGE, max_iter=1000).fit(scaler.transform(x), truth, weight)
+        negative = [name for name, value in zip(names, model.coef_[0], strict=True) if value < 0]
+        if not negative or len(names) == 1:
+            break
+        names = [name for name in names if name not in negative] or names[:1]
+    return {
+        name: {
+            "coefficient": round(float(max(0.0, value) / scale), 4),
+            # Halfway between the classes, so that a missing term speaks for neither.
+            "centre": round(float((terms[name][truth].mean() + terms[name][~truth].mean()) / 2), 4),
+        }
+        for name, value, scale in zip(names, model.coef_[0], scaler.scale_, strict=True)
+    }
+
+
+def total(entry: dict[str, Any], terms: Terms) -> np.ndarray:
+    """The head's log-odds of many candidates."""
+    parts = [
+        setting["coefficient"] * (terms[name] - setting["centre"])
+        for name, setting in entry["terms"].items()
+        if name in terms
+    ]
+    return np.clip(entry["bias"] + np.sum(parts, axis=0), -entry["bound"], entry["bound"])
+
+
+def fit_flow(clips: Any, rows: np.ndarray) -> dict[str, Any]:
+    """Logistic regression on the flow statistics of full and cropped motion views."""
+    x = np.concatenate([_flow_table(clips["flow"]), _flow_table(clips["flow_crop"])])
+    truth = np.tile(clips["violent"], 2)
+    use = np.tile(rows, 2)
+    scaler = StandardScaler().fit(x[use])
+    model = LogisticRegression(C=0.03, max_iter=1000).fit(
+        np.clip(scaler.transform(x[use]), -4, 4), truth[use]
+    )
+    return {
+        "mean": [round(float(v), 5) for v in scaler.mean_],
+        "scale": [round(float(v), 5) for v in scaler.scale_],
+        "coefficients": [round(float(v), 5) for v in model.coef_[0]],
+        "bias": round(float(model.intercept_[0]), 5),
+    }
+
+
+def _flow_table(flow: np.ndarray) -> np.ndarray:
+    logs = np.log1p(np.maximum(flow, 0.0))
+    return np.concatenate([logs.mean(1), logs.max(1)], axis=1)
+
+
+def flow_log_odds(model: dict[str, Any], flow: np.ndarray) -> np.ndarray:
+    """Log-odds of (clips, moments, M) statistics; the same as ``heads.FlowModel``."""
+    x = (_flow_table(flow) - np.asarray(model["mean"])) / np.asarray(model["scale"])
+    return np.clip(x, -4, 4) @ np.asarray(model["coefficients"]) + model["bias"]
+
+
+def clip_terms(clips: Any, flow: dict[str, Any]) -> Terms:
+    """Terms of the training clips: what the run time would have of four moments with cropped motion views."""
+    full = np.sort(clips["full_logits"][:, :, _FIGHT], axis=1)[:, -2:].mean(1)
+    return {
+        "attribute:fight": full,
+        "motion": (clips["motion_logits"][:, :, _FIGHT].mean(1) + clips["crop_logits"][:, :, _FIGHT].mean(1))
+        / 2,
+        "flow": (flow_log_odds(flow, clips["flow"]) + flow_log_odds(flow, clips["flow_crop"])) / 2,
+    }
+
+
+def fit_type(
+    task: Task, corpus: Corpus, clips: Any, flow: dict[str, Any]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """One type's entry of ``heads.json`` and its calibration rows."""
+    wanted = corpus.pick(task.real + task.false)
+    val = np.flatnonzero(wanted & (corpus.split == "val"))
+    truth = corpus.pick(task.real)
+    region = choose_region(task, corpus, val, truth[val])
+    terms: Terms = {
+        f"attribute:{name}": corpus.visual(name, task.objects, region) for name in task.attributes
+    }
+    evidence = evidence_model(task, corpus)
+    if evidence is not None:
+        terms["evidence"] = np.array([evidence.log_odds(numbers) for numbers in corpus.numbers])
+    weighed = weigh({name: value[val] for name, value in terms.items()}, truth[val])
+    rows: list[dict[str, Any]] = []
+    if task.name == "violence":
+        unseen = clips["split"] == "val"
+        of_clips = clip_terms(clips, flow)
+        moving = weigh({name: value[unseen] for name, value in of_clips.items()}, clips["violent"][unseen])
+        weighed |= {name: moving[name] for name in ("motion", "flow") if name in moving}
+    for name, setting in weighed.items():
+        if name.startswith("attribute:"):
+            setting["region"] = region
+    entry: dict[str, Any] = {"bias": 0.0, "bound": LIMIT, "terms": weighed}
+    if evidence is not None and "evidence" in weighed:
+        entry["evidence"] = {
+            "edges": {name: [round(float(v), 5) for v in value] for name, value in evidence.edges.items()},
+            "weights": {
+                name: [round(float(v), 4) for v in value] for name, value in evidence.weights.items()
+            },
+        }
+    if task.name == "violence":
+        odds = total(entry, of_clips)
+        rows += [
+            _row("violence", "val", g, o, t)
+            for g, o, t in zip(clips["group"][unseen], odds[unseen], clips["violent"][unseen], strict=True)
+        ]
+    odds = total(entry, terms)
+    for index in np.flatnonzero(wanted & (corpus.split != "train")):
+        rows.append(_row(task.name, corpus.split[index], corpus.group[index], odds[index], truth[index]))
+    return entry, rows
+
+
+def _row(name: str, split: str, group: str, odds: float, truth: bool) -> dict[str, Any]:
+    return {
+        "type": name,
+        "split": str(split),
+        "group": str(group),
+        "log_odds": round(float(odds), 4),
+        "truth": bool(truth),
+    }
+
+
+def main() -> None:
+    """Fit all types."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    corpus, clips = load_corpus(), np.load(data.WORK / "clips.npz")
+    flow = fit_flow(clips, clips["split"] == "train")
+    types, rows = {}, []
+    for task in TASKS:
+        entry, its_rows = fit_type(task, corpus, clips, flow)
+        if task.name == "intrusion":
+            entry["bound"] = 2.5
+            types["loitering"] = entry
+            rows += [{**row, "type": "loitering"} for row in its_rows]
+        types[task.name] = entry
+        rows += its_rows
+        for split in ("val", "test"):
+            part = [row for row in its_rows if row["split"] == split]
+            value = auc(np.array([r["truth"] for r in part]), np.array([r["log_odds"] for r in part]))
+            shown = _shown(entry) if split == "val" else ""
+            print(f"{task.name:17s} {split:4s} AUC {value:.3f} of {len(part)}  {shown}")
+    stored = {
+        "format": FORMAT,
+        "attributes": list(ATTRIBUTES),
+        "vision": VisionEncoder(data.WORK / "cache").weights_id,
+        "types": types,
+        "flow": flow,
+    }
+    (WEIGHTS_DIR / HEADS_FILE).write_text(json.dumps(stored, indent=1) + "\n")
+    out = data.WORK / "head-rows.jsonl"
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    print(f"wrote {WEIGHTS_DIR / HEADS_FILE} and {out}")
+
+
+def _shown(entry: dict[str, Any]) -> str:
+    return ", ".join(f"{name} x{s['coefficient']:.2f}" for name, s in entry["terms"].items())
+
+
+if __name__ == "__main__":
+    main()

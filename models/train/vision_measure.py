@@ -1,0 +1,102 @@
+"""Measures for reports: AUC with intervals by group, balanced calibration error, Platt scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.stats import rankdata
+
+
+def auc(truth: np.ndarray, score: np.ndarray) -> float:
+    """Area under the ROC curve; NaN when a class is missing."""
+    positives = int(truth.sum())
+    negatives = len(truth) - positives
+    if not positives or not negatives:
+        return float("nan")
+    ranks = rankdata(score)
+    return float(
+        (ranks[truth.astype(bool)].sum() - positives * (positives + 1) / 2) / (positives * negatives)
+    )
+
+
+def auc_interval(
+    truth: np.ndarray, score: np.ndarray, group: Sequence[str], *, samples: int = 1000, seed: int = 0
+) -> dict[str, float]:
+    """AUC with a 95 % bootstrap interval that draws whole groups."""
+    random = np.random.default_rng(seed)
+    names, which = np.unique(np.asarray(group), return_inverse=True)
+    members = [np.flatnonzero(which == index) for index in range(len(names))]
+    values = []
+    for _ in range(samples):
+        rows = np.concatenate([members[index] for index in random.integers(0, len(names), len(names))])
+        values.append(auc(truth[rows], score[rows]))
+    low, high = np.nanquantile(values, [0.025, 0.975])
+    return {
+        "value": round(auc(truth, score), 4),
+        "low": round(float(low), 4),
+        "high": round(float(high), 4),
+        "n_real": int(truth.sum()),
+        "n_false": int(len(truth) - truth.sum()),
+        "groups": len(names),
+    }
+
+
+def balanced(truth: np.ndarray) -> np.ndarray:
+    """Weights that make both classes count the same: a prior of one half."""
+    share = truth.mean()
+    return np.where(truth, 0.5 / max(share, 1e-9), 0.5 / max(1 - share, 1e-9))
+
+
+@dataclass(frozen=True, slots=True)
+class Platt:
+    """P(real) = sigmoid(a x log-odds + b)."""
+
+    a: float
+    b: float
+
+    def __call__(self, log_odds: np.ndarray) -> np.ndarray:
+        """Probabilities of log-odds."""
+        return 1 / (1 + np.exp(-np.clip(self.a * log_odds + self.b, -30, 30)))
+
+
+def fit_platt(truth: np.ndarray, log_odds: np.ndarray) -> Platt:
+    """Platt scaling (Platt, 1999) at equal priors, with his smoothed targets for few samples."""
+    positives, negatives = truth.sum(), (~truth.astype(bool)).sum()
+    target = np.where(truth, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    weight = balanced(truth)
+
+    def loss(parameters: np.ndarray) -> float:
+        z = parameters[0] * log_odds + parameters[1]
+        return float((weight * (np.logaddexp(0, z) - target * z)).sum() + 0.01 * (parameters[0] - 1) ** 2)
+
+    found = minimize(loss, np.array([1.0, 0.0]), method="L-BFGS-B", bounds=[(0.05, 10), (-15, 15)])
+    return Platt(float(found.x[0]), float(found.x[1]))
+
+
+def calibration_error(truth: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> float:
+    """Expected calibration error at equal priors, equal-width bins."""
+    weight = balanced(truth)
+    which = np.minimum((probability * bins).astype(int), bins - 1)
+    error = 0.0
+    for index in range(bins):
+        rows = which == index
+        if rows.any():
+            w = weight[rows] / weight.sum()
+            gap = np.average(truth[rows], weights=weight[rows]) - np.average(
+                probability[rows], weights=weight[rows]
+            )
+            error += float(w.sum() * abs(gap))
+    return error
+
+
+def retention_threshold(truth: np.ndarray, score: np.ndarray, keep: float = 0.97) -> float:
+    """Score under which at most ``1 - keep`` of the real ones fall.
+
+    With few real ones the empirical quantile is only luck, so the lower of it and a normal fit is taken.
+    """
+    real = np.asarray(score)[np.asarray(truth).astype(bool)]
+    empirical = float(np.quantile(real, 1 - keep, method="lower"))
+    return min(empirical, float(real.mean() - 1.88 * real.std()))
