@@ -86,11 +86,12 @@ def run_evaluation(
     """
     started = time.monotonic()
     manifest = _open_run(out, manifests.new_manifest(dataset, settings, events=events))
-    rows = read_rows(out / ROWS) if (out / ROWS).exists() else []
+    rows = read_rows(out / ROWS)
+    # What a kill left of a half-written clip goes, before new rows are added behind it.
     replace_rows(out / ROWS, rows)
     done = {row["truth"]["clip"] for row in rows}
     waiting = [row for row in dataset.rows if row.clip not in done]
-    on_clips(len(dataset.rows) - len(waiting), len(dataset.rows))
+    on_clips(len(done), len(dataset.rows))
     for camera, batch in _batches(waiting):
         result = scan([dataset.clip_path(row) for row in batch], camera)
         fresh = _joined(batch, dataset, result, frame_store, out / THUMBS)
@@ -99,6 +100,23 @@ def run_evaluation(
         done |= {row.clip for row in batch}
         on_clips(len(done), len(dataset.rows))
     write_json(out / MANIFEST, manifests.finished(manifest, rows, time.monotonic() - started))
+    return finish(out)
+
+
+def waiting_clips(dataset: Dataset, settings: Settings, out: Path, *, events: Path | None = None) -> int:
+    """How many clips have no rows yet; opens the folder of the run, or checks that it is this run's.
+
+    Raises:
+        DatasetError: The folder holds a run of other data, model or prompt.
+    """
+    made = _open_run(out, manifests.new_manifest(dataset, settings, events=events))
+    rows = read_rows(out / ROWS)
+    left = len(dataset.rows) - len({row["truth"]["clip"] for row in rows})
+    return left or int(made["finished_at"] is None)
+
+
+def finish(out: Path) -> RunOutcome:
+    """Compute and write the figures of a run whose clips all have their rows."""
     run = Run.load(out)
     evaluation = evaluate(run.clips)
     write_json(out / METRICS_FILE, evaluation.as_json())
@@ -110,9 +128,10 @@ def _open_run(out: Path, fresh: dict[str, Any]) -> dict[str, Any]:
         if out.exists() and any(out.iterdir()):
             raise DatasetError(f"{out} is not empty and no run", hint="choose another folder for --out")
         out.mkdir(parents=True, exist_ok=True)
+        (out / ROWS).touch()
         write_json(out / MANIFEST, fresh)
         return fresh
-    there = Run.load(out).manifest if (out / ROWS).exists() else fresh
+    there = Run.load(out).manifest
     same = (
         ("dataset", there["dataset"]["sha256"], fresh["dataset"]["sha256"]),
         ("model", there["model"], fresh["model"]),

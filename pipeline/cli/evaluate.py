@@ -15,7 +15,6 @@ from pipeline.errors import ConfigError
 if TYPE_CHECKING:
     from evaluation.dataset import Dataset, DatasetRow
     from evaluation.metrics import Evaluation
-    from evaluation.runner import Scanned
     from evaluation.runs import Run
     from pipeline.settings import Settings
 
@@ -253,23 +252,33 @@ def _pinned(settings: Settings) -> Settings:
 
 
 def _run(data: Dataset, settings: Settings, out: Path, events: Path | None) -> tuple[Run, Evaluation]:
-    from evaluation.runner import run_evaluation
-    from pipeline.scan import ScanSession
+    from evaluation.runner import finish, run_evaluation, waiting_clips
+    from pipeline.scan import ScanSession, Silent
     from pipeline.store.schema import RunKind
+    from pipeline.types import Lane
 
-    # Evaluation judges like live, but opens no incident and alerts nobody.
-    session = ScanSession(settings, kind=RunKind.EVAL, live=False)
-    with session, output.progress() as bar:
+    class Watch(Silent):
+        """Moves the bars while a batch is scanned."""
+
+        def clip_started(self, clip: str, number: int, total: int) -> None:
+            bar.update(task, description=f"evaluating {Path(clip).name[:36]}")
+
+        def judged(self, done: int, total: int) -> None:
+            bar.update(task, description=f"judging candidates {done}/{total}")
+
+    if not waiting_clips(data, settings, out, events=events):
+        done = finish(out)
+        return done.run, done.evaluation
+    with (
+        output.progress() as bar,
+        ScanSession(settings, kind=RunKind.EVAL, lane=Lane.ARCHIVE, live=False) as session,
+    ):
         task = bar.add_task("evaluating clips", total=len(data.rows))
-
-        def scanned(paths: Sequence[Path], camera: str | None) -> Scanned:
-            return session.scan(paths, camera=camera)
-
         done = run_evaluation(
             data,
             settings,
             out,
-            scan=scanned,
+            scan=lambda paths, camera: session.scan(paths, camera=camera, listener=Watch()),
             frame_store=session.frame_store,
             events=events,
             on_clips=lambda count, total: bar.update(task, completed=count, total=total),
