@@ -105,6 +105,11 @@ class Supervisor:
         return self._queue
 
     @property
+    def owns_broker(self) -> bool:
+        """Whether the embedded broker is used."""
+        return self._broker is not None
+
+    @property
     def log_dir(self) -> Path:
         """Where the workers' logs are."""
         return self.settings.data_dir / "logs"

@@ -23,6 +23,7 @@ from pipeline.types import Lane
 
 JUDGE = "sitrep.judge"
 PING = "sitrep.ping"
+BARE = "sitrep.bare"
 CONNECT_TIMEOUT_S = 2.0
 SOFT_LIMIT = 0.9
 """The soft limit as a part of the hard one: time enough left to put the job back in good order."""

@@ -24,5 +24,6 @@ class Event(StrEnum):
     JOB_RELEASED = "job.released"
     RESULT_REFUSED = "result.refused"
     HEARTBEAT_FAILED = "heartbeat.failed"
+    STORE_AWAY = "store.away"
     RECONCILED = "reconciler.acted"
     RECONCILE_FAILED = "reconciler.failed"

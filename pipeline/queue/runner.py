@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+import time
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from pipeline.errors import ConfigError, JobError, SitrepError, StoreError
 from pipeline.interfaces import FrameStore, Reasoner
@@ -19,7 +20,7 @@ from pipeline.queue.events import Event
 from pipeline.queue.failed import failed_verdict
 from pipeline.settings import Settings
 from pipeline.store import jobs
-from pipeline.store.engine import open_store, write
+from pipeline.store.engine import open_store, write, writer
 from pipeline.store.frames import open_frame_store
 from pipeline.store.jobs import Job
 from pipeline.types import Candidate, Verdict
@@ -28,6 +29,9 @@ REASONER = "pipeline.reason:build_reasoner"
 """Where reasoners come from: ``MODULE:FUNCTION`` taking settings and frame store."""
 KEEP_REASONERS = 2
 """A worker judges for its own model and, at most, one more prompt or model at a time."""
+PAUSES_S = (0.2, 1.0, 4.0)
+"""Between tries of a transaction, each of which waits for a busy database by itself."""
+_T = TypeVar("_T")
 log = structlog.get_logger(__name__)
 
 
@@ -78,24 +82,49 @@ class Runner:
         self._engine = open_store(settings, migrate=False)
         self._frames: FrameStore = open_frame_store(settings)
         self._heart = Heart(self._engine, settings.lease_s)
+        self._store: Connection | None = None
 
     def run(self, job_id: str) -> None:
         """Do one job, if it is there to be done. Every outcome is in the database when this returns."""
-        claimed = work.claim(self._engine, self.settings, job_id, self.worker_id)
+        claimed = self._insist(lambda store: work.claim(store, self.settings, job_id, self.worker_id))
         if claimed is None:
             return
         job, candidate = claimed
         log.debug(Event.JOB_CLAIMED, job_id=job_id, attempt=job.attempts)
         self._heart.start(job)
         try:
+            self._work_on(job, candidate)
+        finally:
+            self._heart.stop()
+
+    def _work_on(self, job: Job, candidate: Candidate) -> None:
+        try:
             verdict = self._judge(job, candidate)
         except Exception as error:
             self._failed(job, candidate, error)
             return
-        finally:
-            self._heart.stop()
-        if work.finish(self._engine, job, candidate, verdict):
-            log.debug(Event.JOB_DONE, job_id=job_id, action=str(verdict.action))
+        if self._insist(lambda store: work.finish(store, job, candidate, verdict)):
+            log.debug(Event.JOB_DONE, job_id=job.job_id, action=str(verdict.action))
+
+    def _insist(self, transaction: Callable[[Connection], _T]) -> _T:
+        """Run a transaction on this thread's own connection, again when the database was away or busy.
+
+        A judgement is dear and its lease is being extended: waiting a little beats judging anew.
+        """
+        for pause in (*PAUSES_S, None):
+            try:
+                if self._store is None:
+                    self._store = writer(self._engine)
+                return transaction(self._store)
+            except StoreError as error:
+                if self._store is not None:
+                    self._store.close()
+                    self._store = None
+                if pause is None:
+                    raise
+                log.warning(Event.STORE_AWAY, error=error.message)
+                time.sleep(pause)
+        raise AssertionError("unreachable")
 
     def _judge(self, job: Job, candidate: Candidate) -> Verdict:
         verdicts = self._reasoner(job).judge([candidate])
@@ -127,13 +156,19 @@ class Runner:
         if not again:
             log.error(Event.JOB_FAILED, job_id=job.job_id, error=said, error_source=source)
             verdict = failed_verdict(self.settings, job, candidate, error=said, error_source=source)
-            work.finish(self._engine, job, candidate, verdict)
+            self._insist(lambda store: work.finish(store, job, candidate, verdict))
             return
-        state = work.give_back(self._engine, self.settings, job, candidate, error=said, error_source=source)
+        state = self._insist(
+            lambda store: work.give_back(
+                store, self.settings, job, candidate, error=said, error_source=source
+            )
+        )
         log.warning(Event.JOB_RETRY, job_id=job.job_id, attempt=job.attempts, state=state, error=said)
 
     def close(self) -> None:
         """Let go of the database."""
+        if self._store is not None:
+            self._store.close()
         self._engine.dispose()
 
 

@@ -28,6 +28,6 @@ def register(app: Celery, settings: Settings, *, group: str, reasoner: str = REA
 
     @app.task(name=PING, bind=True)  # type: ignore[untyped-decorator,unused-ignore]
     def ping(task: Any, key: str) -> None:
-        """Answer on the broker: proof of the way there and back, and the bare task of the benchmark."""
+        """Answer on the broker: proof of the way there and back."""
         with task.app.pool.acquire(block=True) as connection:
             connection.default_channel.client.set(key, "1", ex=60)

@@ -17,9 +17,11 @@ from pipeline.types import Candidate, Verdict
 log = structlog.get_logger(__name__)
 
 
-def claim(engine: Engine, settings: Settings, job_id: str, worker_id: str) -> tuple[Job, Candidate] | None:
+def claim(
+    store: Engine | Connection, settings: Settings, job_id: str, worker_id: str
+) -> tuple[Job, Candidate] | None:
     """Take a job for one attempt; ``None`` when there is nothing to do. Buries a job out of attempts."""
-    with write(engine) as connection:
+    with write(store) as connection:
         job = jobs.claim(connection, job_id, worker_id, settings.lease_s, settings.max_attempts)
         if job is not None:
             candidate = candidates.get(connection, job.candidate_id)
@@ -30,9 +32,9 @@ def claim(engine: Engine, settings: Settings, job_id: str, worker_id: str) -> tu
     return None
 
 
-def finish(engine: Engine, job: Job, candidate: Candidate, verdict: Verdict) -> bool:
+def finish(store: Engine | Connection, job: Job, candidate: Candidate, verdict: Verdict) -> bool:
     """Verdict, incident, alert and ``done`` in one transaction; ``False`` when the attempt is fenced off."""
-    with write(engine) as connection:
+    with write(store) as connection:
         held = jobs.close(
             connection,
             job.job_id,
@@ -55,10 +57,16 @@ def _publish(connection: Connection, job: Job, candidate: Candidate, verdict: Ve
 
 
 def give_back(
-    engine: Engine, settings: Settings, job: Job, candidate: Candidate, *, error: str, error_source: str
+    store: Engine | Connection,
+    settings: Settings,
+    job: Job,
+    candidate: Candidate,
+    *,
+    error: str,
+    error_source: str,
 ) -> JobState | None:
     """After a retryable failure: pending with a pause, or dead when that was the last attempt."""
-    with write(engine) as connection:
+    with write(store) as connection:
         if job.attempts < settings.max_attempts:
             held = jobs.put_back(connection, job.job_id, job.attempts, error=error, error_source=error_source)
             return JobState.PENDING if held else None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, select
+from sqlalchemy import ColumnElement, Connection, Engine, bindparam, delete, select
 
 from pipeline.store.codec import candidate_from, candidate_row
 from pipeline.store.engine import insert, insert_ignore, read, upsert
@@ -33,25 +34,29 @@ def put(connection: Connection, candidate: Candidate, run_id: str | None = None)
         }
         for frame in candidate.key_frames
     }
-    connection.execute(
-        delete(candidate_frames).where(
-            candidate_frames.c.candidate_id == candidate.candidate_id,
-            candidate_frames.c.sha256.not_in(index),
-        )
-    )
+    connection.execute(_UNLINK, {"p_candidate": candidate.candidate_id, "p_frames": list(index)})
     if index:
-        # A frame that retention removed and stage 1 wrote again is there again.
-        statement = insert(connection, frames)
-        again = statement.on_conflict_do_update(index_elements=["sha256"], set_={"removed_at": None})
-        connection.execute(again, list(index.values()))
+        connection.execute(_put_frames(connection.dialect.name), list(index.values()))
         links = [{"candidate_id": candidate.candidate_id, "sha256": sha256} for sha256 in index]
         insert_ignore(connection, candidate_frames, links)
 
 
+@cache
+def _put_frames(dialect: str) -> Any:
+    # A frame that retention removed and stage 1 wrote again is there again.
+    return insert(dialect, frames).on_conflict_do_update(index_elements=["sha256"], set_={"removed_at": None})
+
+
+_UNLINK = delete(candidate_frames).where(
+    candidate_frames.c.candidate_id == bindparam("p_candidate"),
+    candidate_frames.c.sha256.not_in(bindparam("p_frames", expanding=True)),
+)
+_GET = select(candidates).where(candidates.c.candidate_id == bindparam("p_candidate"))
+
+
 def get(connection: Connection, candidate_id: str) -> Candidate | None:
     """One candidate, or ``None``."""
-    query = select(candidates).where(candidates.c.candidate_id == candidate_id)
-    row = connection.execute(query).mappings().first()
+    row = connection.execute(_GET, {"p_candidate": candidate_id}).mappings().first()
     return candidate_from(row) if row else None
 
 

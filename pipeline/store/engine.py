@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
@@ -98,13 +99,31 @@ def read(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def write(engine: Engine) -> Iterator[Connection]:
-    """A transaction, committed at the end of the block, rolled back by any exception. Raises StoreError."""
+def write(store: Engine | Connection) -> Iterator[Connection]:
+    """A transaction, committed at the end of the block, rolled back by any exception.
+
+    Args:
+        store: The engine, or a connection of :func:`writer` that one thread keeps for itself, which saves
+            taking one from the pool.
+
+    Raises:
+        StoreError: The database refused or is away.
+    """
     try:
-        with engine.connect() as plain:
-            connection = plain.execution_options(**{_WRITES: True})
-            with connection.begin():
+        if isinstance(store, Connection):
+            with store.begin():
+                yield store
+        else:
+            with writer(store) as connection, connection.begin():
                 yield connection
+    except DBAPIError as error:
+        raise _store_error(error, store.engine) from error
+
+
+def writer(engine: Engine) -> Connection:
+    """A connection for writing, to be kept by one thread and closed by it. Raises StoreError."""
+    try:
+        return engine.connect().execution_options(**{_WRITES: True})
     except DBAPIError as error:
         raise _store_error(error, engine) from error
 
@@ -134,24 +153,34 @@ def describe(engine: Engine) -> str:
 
 def insert_ignore(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert, leaving rows alone whose key is there already; how many were new."""
-    statement = insert(connection, table).on_conflict_do_nothing()
-    return connection.execute(statement, rows).rowcount
+    return connection.execute(_insert_ignore(connection.dialect.name, table), rows).rowcount
 
 
 def upsert(
     connection: Connection, table: Table, values: dict[str, Any], *, key: str, keep: tuple[str, ...] = ()
 ) -> Any:
     """Insert, or update the row with the same ``key`` in all columns but ``keep``; its primary key."""
-    statement = insert(connection, table).values(values)
-    changes = {name: statement.excluded[name] for name in values if name != key and name not in keep}
+    statement = _upsert(connection.dialect.name, table, tuple(values), key, keep)
+    return connection.execute(statement, values).scalar_one()
+
+
+# Building a statement costs more than running it, so those that never change are built once.
+@cache
+def _insert_ignore(dialect: str, table: Table) -> Any:
+    return insert(dialect, table).on_conflict_do_nothing()
+
+
+@cache
+def _upsert(dialect: str, table: Table, names: tuple[str, ...], key: str, keep: tuple[str, ...]) -> Any:
+    statement = insert(dialect, table)
+    changes = {name: statement.excluded[name] for name in names if name != key and name not in keep}
     primary = next(iter(table.primary_key.columns))
-    statement = statement.on_conflict_do_update(index_elements=[key], set_=changes)
-    return connection.execute(statement.returning(primary)).scalar_one()
+    return statement.on_conflict_do_update(index_elements=[key], set_=changes).returning(primary)
 
 
-def insert(connection: Connection, table: Table) -> Any:
+def insert(dialect: str, table: Table) -> Any:
     """The dialect's own INSERT, which knows ON CONFLICT; both spell it the same."""
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    return sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
 
 
 def lock(connection: Connection, name: str) -> None:

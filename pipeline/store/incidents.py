@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, insert, or_, select, update
 
 from pipeline.store import audit, outbox
 from pipeline.store.codec import moment
@@ -31,6 +31,9 @@ _TOLD = ("incident_id", "camera", "event_type", "zone", "priority", "score", "ti
 _ACTION_RANK = {str(action): rank for rank, action in enumerate(Action)}
 
 
+_INCIDENT_OF = select(candidates.c.incident_id).where(candidates.c.candidate_id == bindparam("p_candidate"))
+
+
 def record(connection: Connection, candidate: Candidate, verdict: Verdict) -> str | None:
     """Take a live verdict into the incident of its candidate, in the caller's transaction.
 
@@ -41,9 +44,7 @@ def record(connection: Connection, candidate: Candidate, verdict: Verdict) -> st
         The incident's id; ``None`` when the candidate was dismissed and belongs to none.
     """
     lock(connection, f"incident {candidate.camera} {candidate.event_type}")
-    mine = connection.execute(
-        select(candidates.c.incident_id).where(candidates.c.candidate_id == candidate.candidate_id)
-    ).scalar()
+    mine = connection.execute(_INCIDENT_OF, {"p_candidate": candidate.candidate_id}).scalar()
     if mine is None and verdict.action is Action.DISMISS:
         return None
     found = _overlapping(connection, candidate, mine)

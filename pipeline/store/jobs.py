@@ -14,11 +14,24 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Connection,
+    Integer,
+    String,
+    and_,
+    bindparam,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from pipeline.store import audit
 from pipeline.store.engine import insert_ignore
-from pipeline.store.schema import FINISHED, Deed, JobState, jobs, utcnow
+from pipeline.store.schema import FINISHED, Deed, JobState, UtcDateTime, jobs, utcnow
 from pipeline.types import Candidate, Lane
 
 BACKOFF_S = (2.0, 8.0, 30.0)
@@ -96,8 +109,11 @@ def get(connection: Connection, job_id: str) -> Job | None:
 
 def by_key(connection: Connection, key: str) -> Job | None:
     """The job of a key, or ``None``."""
-    row = connection.execute(select(jobs).where(jobs.c.job_key == key)).mappings().first()
+    row = connection.execute(_BY_KEY, {"p_key": key}).mappings().first()
     return from_row(row) if row else None
+
+
+_BY_KEY = select(jobs).where(jobs.c.job_key == bindparam("p_key"))
 
 
 def get_many(connection: Connection, job_ids: Sequence[str]) -> list[Job]:
@@ -158,56 +174,73 @@ def claim(
         is finished, somebody else's, backing off, or out of attempts.
     """
     now = utcnow()
-    statement = (
-        update(jobs)
-        .where(jobs.c.job_id == job_id, jobs.c.attempts < max_attempts, _free(now, worker_id))
-        .values(
-            state=JobState.RUNNING,
-            attempts=jobs.c.attempts + 1,
-            lease_until=now + timedelta(seconds=lease_s),
-            worker_id=worker_id,
-            claimed_at=now,
-            not_before=None,
-        )
-        .returning(jobs)
-    )
-    row = connection.execute(statement).mappings().first()
+    values = {
+        **_free_values(job_id, worker_id, now),
+        "p_max": max_attempts,
+        "p_lease": now + timedelta(seconds=lease_s),
+    }
+    row = connection.execute(_CLAIM, values).mappings().first()
     return from_row(row) if row else None
 
 
-def _free(now: datetime, worker_id: str) -> ColumnElement[bool]:
-    group = worker_id.rpartition("/")[0] + "/"
-    return or_(
-        and_(
-            jobs.c.state == JobState.PENDING,
-            or_(jobs.c.not_before.is_(None), jobs.c.not_before <= now),
-        ),
-        and_(
-            jobs.c.state == JobState.RUNNING,
-            or_(jobs.c.lease_until < now, jobs.c.worker_id.startswith(group, autoescape=True)),
-        ),
+# Statements of the hot path are built once: building one costs more than running it.
+_NOW: BindParameter[datetime] = bindparam("p_now", type_=UtcDateTime())
+_GROUP: BindParameter[str] = bindparam("p_group", type_=String())
+_JOB: BindParameter[str] = bindparam("p_job", type_=String())
+_ATTEMPT: BindParameter[int] = bindparam("p_attempt", type_=Integer())
+_LEASE: BindParameter[datetime] = bindparam("p_lease", type_=UtcDateTime())
+_IN_GROUP = func.substr(jobs.c.worker_id, 1, func.length(_GROUP)) == _GROUP
+_FREE = or_(
+    and_(jobs.c.state == JobState.PENDING, or_(jobs.c.not_before.is_(None), jobs.c.not_before <= _NOW)),
+    and_(jobs.c.state == JobState.RUNNING, or_(jobs.c.lease_until < _NOW, _IN_GROUP)),
+)
+_CLAIM = (
+    update(jobs)
+    .where(jobs.c.job_id == _JOB, jobs.c.attempts < bindparam("p_max"), _FREE)
+    .values(
+        state=JobState.RUNNING,
+        attempts=jobs.c.attempts + 1,
+        lease_until=_LEASE,
+        worker_id=bindparam("p_worker"),
+        claimed_at=_NOW,
+        not_before=None,
     )
+    .returning(jobs)
+)
+_EXHAUSTED = (
+    select(jobs).where(jobs.c.job_id == _JOB, jobs.c.attempts >= bindparam("p_max"), _FREE).with_for_update()
+)
+_HELD = and_(jobs.c.job_id == _JOB, jobs.c.attempts == _ATTEMPT, jobs.c.state == JobState.RUNNING)
+_HEARTBEAT = update(jobs).where(_HELD).values(lease_until=_LEASE)
+_CLOSE = (
+    update(jobs)
+    .where(_HELD)
+    .values(
+        state=bindparam("p_state"),
+        finished_at=_NOW,
+        lease_until=None,
+        error=bindparam("p_error"),
+        error_source=bindparam("p_source"),
+    )
+)
+
+
+def _free_values(job_id: str, worker_id: str, now: datetime) -> dict[str, Any]:
+    group = worker_id.rpartition("/")[0] + "/"
+    return {"p_job": job_id, "p_now": now, "p_group": group, "p_worker": worker_id}
 
 
 def exhausted(connection: Connection, job_id: str, worker_id: str, max_attempts: int) -> Job | None:
     """The job, if it is free but out of attempts: whoever finds it buries it."""
-    query = select(jobs).where(
-        jobs.c.job_id == job_id, jobs.c.attempts >= max_attempts, _free(utcnow(), worker_id)
-    )
-    row = connection.execute(query.with_for_update()).mappings().first()
+    values = {**_free_values(job_id, worker_id, utcnow()), "p_max": max_attempts}
+    row = connection.execute(_EXHAUSTED, values).mappings().first()
     return from_row(row) if row else None
 
 
 def heartbeat(connection: Connection, job_id: str, attempt: int, lease_s: float) -> bool:
     """Extend the lease; ``False`` when the attempt is no longer the holder's."""
-    statement = (
-        update(jobs).where(_held(job_id, attempt)).values(lease_until=utcnow() + timedelta(seconds=lease_s))
-    )
-    return bool(connection.execute(statement).rowcount)
-
-
-def _held(job_id: str, attempt: int) -> ColumnElement[bool]:
-    return and_(jobs.c.job_id == job_id, jobs.c.attempts == attempt, jobs.c.state == JobState.RUNNING)
+    values = {"p_job": job_id, "p_attempt": attempt, "p_lease": utcnow() + timedelta(seconds=lease_s)}
+    return bool(connection.execute(_HEARTBEAT, values).rowcount)
 
 
 def close(
@@ -220,12 +253,15 @@ def close(
     error_source: str | None = None,
 ) -> bool:
     """Finish a claimed job; ``False`` when the attempt was fenced off in the meantime."""
-    statement = (
-        update(jobs)
-        .where(_held(job_id, attempt))
-        .values(state=state, finished_at=utcnow(), lease_until=None, error=error, error_source=error_source)
-    )
-    return bool(connection.execute(statement).rowcount)
+    values = {
+        "p_job": job_id,
+        "p_attempt": attempt,
+        "p_state": state,
+        "p_now": utcnow(),
+        "p_error": error,
+        "p_source": error_source,
+    }
+    return bool(connection.execute(_CLOSE, values).rowcount)
 
 
 def bury(connection: Connection, job: Job, *, error: str, error_source: str) -> bool:
@@ -264,7 +300,8 @@ def put_back(connection: Connection, job_id: str, attempt: int, *, error: str, e
         "error": error,
         "error_source": error_source,
     }
-    return bool(connection.execute(update(jobs).where(_held(job_id, attempt)).values(values)).rowcount)
+    held = {"p_job": job_id, "p_attempt": attempt}
+    return bool(connection.execute(update(jobs).where(_HELD).values(values), held).rowcount)
 
 
 def release(connection: Connection, where: ColumnElement[bool], *, error: str) -> list[Job]:
@@ -304,10 +341,17 @@ def sent(connection: Connection, job_ids: Sequence[str], at: datetime | None) ->
 
 def waiting(connection: Connection, lane: Lane | None = None, camera: str | None = None) -> int:
     """How many jobs are pending, in the lanes at least as urgent as ``lane``, of ``camera``."""
-    query = select(func.count()).select_from(jobs).where(jobs.c.state == JobState.PENDING)
-    if lane is not None:
-        urgent = list(Lane)[: list(Lane).index(lane) + 1]
-        query = query.where(jobs.c.lane.in_(urgent))
-    if camera is not None:
-        query = query.where(jobs.c.camera == camera)
-    return int(connection.execute(query).scalar_one())
+    urgent = list(Lane)[: list(Lane).index(lane) + 1] if lane is not None else list(Lane)
+    values: dict[str, Any] = {"p_lanes": [str(one) for one in urgent]}
+    if camera is None:
+        return int(connection.execute(_WAITING, values).scalar_one())
+    return int(connection.execute(_WAITING_OF_CAMERA, {**values, "p_camera": camera}).scalar_one())
+
+
+# The state is written out and not bound: SQLite uses a partial index only for what it can see.
+_WAITING = (
+    select(func.count())
+    .select_from(jobs)
+    .where(jobs.c.state == literal_column("'pending'"), jobs.c.lane.in_(bindparam("p_lanes", expanding=True)))
+)
+_WAITING_OF_CAMERA = _WAITING.where(jobs.c.camera == bindparam("p_camera"))

@@ -276,10 +276,15 @@ jobs = Table(
     Column("finished_at", UtcDateTime()),
     UniqueConstraint("job_key"),
     Index(None, "state", "lane", "created_at"),
-    Index(None, "state", "camera"),
-    Index(None, "run_id", "state"),
+    # Few and narrow: every change of state writes to each index that holds it.
+    Index(
+        "ix_jobs_pending_camera",
+        "camera",
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
+    Index(None, "run_id"),
     Index(None, "candidate_id"),
-    Index(None, "finished_at"),
 )
 """The queue of record: one row a judgement that was asked for."""
 
@@ -311,8 +316,7 @@ verdicts = Table(
     Column("raw_reply", Text),
     Column("created_at", UtcDateTime(), nullable=False, default=utcnow),
     UniqueConstraint("job_id"),
-    Index(None, "candidate_id", "created_at"),
-    Index(None, "model", "prompt"),
+    Index(None, "candidate_id"),
     Index(
         "uq_verdicts_live_candidate_id",
         "candidate_id",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, bindparam, select, update
 
 from pipeline.store import audit
 from pipeline.store.codec import plain, verdict_from, verdict_row
@@ -13,12 +13,17 @@ from pipeline.store.jobs import Job
 from pipeline.store.schema import Deed, incidents, utcnow, verdicts
 from pipeline.types import Narrative, Verdict
 
+_SUPERSEDE = (
+    update(verdicts)
+    .where(verdicts.c.candidate_id == bindparam("p_candidate"), verdicts.c.live)
+    .values(live=False)
+)
+
 
 def put(connection: Connection, job: Job, verdict: Verdict) -> int:
     """Store the verdict of a job, replacing what an earlier attempt left; its id."""
     if job.live:
-        others = (verdicts.c.candidate_id == job.candidate_id) & verdicts.c.live
-        connection.execute(update(verdicts).where(others).values(live=False))
+        connection.execute(_SUPERSEDE, {"p_candidate": job.candidate_id})
     values = {
         **verdict_row(verdict),
         "candidate_id": job.candidate_id,

@@ -250,9 +250,14 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_jobs_candidate_id"), ["candidate_id"], unique=False)
-        batch_op.create_index(batch_op.f("ix_jobs_finished_at"), ["finished_at"], unique=False)
-        batch_op.create_index(batch_op.f("ix_jobs_run_id_state"), ["run_id", "state"], unique=False)
-        batch_op.create_index(batch_op.f("ix_jobs_state_camera"), ["state", "camera"], unique=False)
+        batch_op.create_index(
+            "ix_jobs_pending_camera",
+            ["camera"],
+            unique=False,
+            sqlite_where=sa.text("state = 'pending'"),
+            postgresql_where=sa.text("state = 'pending'"),
+        )
+        batch_op.create_index(batch_op.f("ix_jobs_run_id"), ["run_id"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_jobs_state_lane_created_at"), ["state", "lane", "created_at"], unique=False
         )
@@ -296,10 +301,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("job_id", name=op.f("uq_verdicts_job_id")),
     )
     with op.batch_alter_table("verdicts", schema=None) as batch_op:
-        batch_op.create_index(
-            batch_op.f("ix_verdicts_candidate_id_created_at"), ["candidate_id", "created_at"], unique=False
-        )
-        batch_op.create_index(batch_op.f("ix_verdicts_model_prompt"), ["model", "prompt"], unique=False)
+        batch_op.create_index(batch_op.f("ix_verdicts_candidate_id"), ["candidate_id"], unique=False)
         batch_op.create_index(
             "uq_verdicts_live_candidate_id",
             ["candidate_id"],
@@ -314,15 +316,17 @@ def downgrade() -> None:
         batch_op.drop_index(
             "uq_verdicts_live_candidate_id", sqlite_where=sa.text("live"), postgresql_where=sa.text("live")
         )
-        batch_op.drop_index(batch_op.f("ix_verdicts_model_prompt"))
-        batch_op.drop_index(batch_op.f("ix_verdicts_candidate_id_created_at"))
+        batch_op.drop_index(batch_op.f("ix_verdicts_candidate_id"))
 
     op.drop_table("verdicts")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_jobs_state_lane_created_at"))
-        batch_op.drop_index(batch_op.f("ix_jobs_state_camera"))
-        batch_op.drop_index(batch_op.f("ix_jobs_run_id_state"))
-        batch_op.drop_index(batch_op.f("ix_jobs_finished_at"))
+        batch_op.drop_index(batch_op.f("ix_jobs_run_id"))
+        batch_op.drop_index(
+            "ix_jobs_pending_camera",
+            sqlite_where=sa.text("state = 'pending'"),
+            postgresql_where=sa.text("state = 'pending'"),
+        )
         batch_op.drop_index(batch_op.f("ix_jobs_candidate_id"))
 
     op.drop_table("jobs")

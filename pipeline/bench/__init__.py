@@ -1,0 +1,1 @@
+"""Benchmarks: each gives ratios against a baseline measured in the same run."""
