@@ -7,6 +7,7 @@ so that a single still is judged on what there is. Types without training images
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -85,14 +86,21 @@ class DecisionHead:
     def __init__(self, weights_dir: Path = WEIGHTS_DIR) -> None:
         path = weights_dir / HEADS_FILE
         try:
-            stored = json.loads(path.read_text())
+            content = path.read_bytes()
+            stored = json.loads(content)
             if stored["format"] != FORMAT or tuple(stored["attributes"]) != ATTRIBUTES:
                 raise ValueError("made for another version of the encoder")
             self.vision_id: str = stored["vision"]
+            self._weights_id = f"heads-{hashlib.sha256(content).hexdigest()[:8]}"
             self._types = {EventType(name): _type_head(entry) for name, entry in stored["types"].items()}
             self._flow = _flow_model(stored.get("flow"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelMissing(f"decision heads: {path} cannot be used: {error}") from error
+
+    @property
+    def weights_id(self) -> str:
+        """Name of exactly these heads; stored with verdicts and calibration."""
+        return self._weights_id
 
     def log_odds(
         self,
@@ -137,7 +145,7 @@ class DecisionHead:
         total = max(-head.bound, min(head.bound, head.bias + sum(terms.values())))
         return Testimony(total, terms, attributes)
 
-    def _term(  # noqa: PLR0917
+    def _term(
         self,
         name: str,
         setting: Mapping[str, float],

@@ -14,11 +14,10 @@ from sklearn.linear_model import LogisticRegression
 
 from models.embedded.heads_evidence import ANIMALS, FACT_NAMES, VEHICLES, AdditiveModel, evidence_numbers
 from models.train.evidence_features import Seen
-from pipeline.types import Box, Evidence, JsonScalar, SeenObject
+from pipeline.detect.posture import pose_of, posture
+from pipeline.types import Box, Evidence, JsonScalar, Poses, SeenObject
 
 _SEEN = 0.35
-_SHOULDERS, _HIPS, _NOSE = (5, 6), (11, 12), 0
-_JOINT = 0.2
 
 
 def _overlap(a: Box, b: Box) -> float:
@@ -34,39 +33,40 @@ def _gap(a: Box, b: Box, aspect: float) -> float:
 
 
 def _pose_facts(seen: Seen) -> dict[str, JsonScalar]:
-    """Facts of the person lying most, among those the pose estimator is sure of."""
+    """Facts of the person who lies most, as the fall trigger measures them on a single picture."""
     width, height = seen["size"]
+    scale = np.array([width, height, width, height], np.float32)
+    poses = Poses(
+        np.array(
+            [points * np.array([width, height, 1]) for *_, points in seen["people"]], np.float32
+        ).reshape(-1, 17, 3),
+        np.array([np.asarray(box) * scale for _, box, _ in seen["people"]], np.float32).reshape(-1, 4),
+        np.array([score for score, *_ in seen["people"]], np.float32),
+    )
+    boxes = [
+        np.asarray(box) * scale for label, score, box in seen["objects"] if label == "person" and score >= 0.2
+    ]
+    boxes += [box for box, score in zip(poses.xyxy, poses.score, strict=True) if score >= 0.25]
     best: dict[str, JsonScalar] = {}
-    for score, box, points in seen["people"]:
-        if score < 0.2:
-            continue
-        pixels = points[:, :2] * np.float32([width, height])
-        sure = points[:, 2]
+    most = -1.0
+    for box in boxes:
+        index = pose_of(tuple(float(v) for v in box), poses)
+        stance = None if index is None else posture(poses.keypoints[index])
         facts: dict[str, JsonScalar] = {
-            "pose_score": score,
-            "low_in_frame": box[3],
-            "box_aspect": (box[2] - box[0]) * width / max((box[3] - box[1]) * height, 1.0),
+            "box_aspect": float((box[2] - box[0]) / max(box[3] - box[1], 1.0)),
+            "low_in_frame": float(box[3] / height),
         }
-        if min(sure[list(_SHOULDERS)].max(), sure[list(_HIPS)].max()) >= _JOINT:
-
-            def middle(
-                pair: tuple[int, int], pixels: np.ndarray = pixels, sure: np.ndarray = sure
-            ) -> np.ndarray:
-                weight = sure[list(pair)] + 1e-3
-                return (pixels[list(pair)] * weight[:, None]).sum(0) / weight.sum()
-
-            up = middle(_HIPS) - middle(_SHOULDERS)
-            facts["torso_angle_deg"] = math.degrees(math.atan2(abs(up[0]), max(float(up[1]), 1e-3)))
-            if up[1] < 0:
-                facts["torso_angle_deg"] = 90.0
-            if sure[_NOSE] >= _JOINT:
-                facts["head_below_hip"] = bool(pixels[_NOSE, 1] >= middle(_HIPS)[1])
-
-        def lying(f: dict[str, JsonScalar]) -> float:
-            return float(f.get("torso_angle_deg") or 0.0) / 90 + min(2.0, float(f.get("box_aspect") or 0.0))
-
-        if not best or lying(facts) > lying(best):
-            best = facts
+        if stance is not None:
+            facts |= {
+                "torso_angle_deg": stance.torso_angle_deg,
+                "head_below_hip": stance.head_below_hip,
+                "pose_score": stance.score,
+            }
+        lying = min(2.0, float(facts["box_aspect"] or 0.0))
+        if stance is not None:
+            lying += min(stance.torso_angle_deg, 90.0) / 90
+        if lying > most:
+            best, most = facts, lying
     return best
 
 
@@ -78,9 +78,6 @@ def evidence_of(seen: Seen) -> Evidence:
     people = [o.box for o in objects if o.label == "person" and o.score >= _SEEN]
     vehicles = [o.box for o in objects if o.label in VEHICLES and o.score >= _SEEN]
     facts = _pose_facts(seen)
-    if not facts and people:
-        facts["box_aspect"] = max((b[2] - b[0]) * aspect / max(b[3] - b[1], 1e-6) for b in people)
-        facts["low_in_frame"] = max(b[3] for b in people)
     facts["person_count"] = max(len(people), sum(score >= 0.2 for score, _, _ in seen["people"]))
     facts["vehicle_count"] = len(vehicles)
     for name, boxes in (("people", people), ("vehicle", vehicles)):

@@ -180,7 +180,10 @@ def main() -> None:
     maps = np.load(folder / "maps.npy", mmap_mode="r")
     labels = np.load(folder / "labels.npz")
     random = np.random.default_rng(config["seed"])
-    order = np.concatenate([random.permutation(len(maps)) for _ in range(config["passes"])])
+    # Views of val clips are cached too, for cross-validation; the shipped weights never see them.
+    usable = np.flatnonzero(labels["split"] == "train") if "split" in labels else np.arange(len(maps))
+    whole = [random.permutation(usable) for _ in range(math.ceil(config["passes"]))]
+    order = np.concatenate(whole)[: round(config["passes"] * len(usable))]
     checkpoint = WORK / f"checkpoint-{arguments.stream}.pt"
     model = train(maps, labels["target"], labels["mask"], config, order, checkpoint=checkpoint)
     out = WORK / f"finetuned-{arguments.stream}.pt"

@@ -220,7 +220,13 @@ def main() -> None:
     target[:, fight] = [float(index >= 0 and clips[index].violent) for index, _ in plan]
     out = data.WORK / "trunk-motion"
     out.mkdir(parents=True, exist_ok=True)
-    np.savez(out / "labels.npz", target=target, mask=mask, clip=[index for index, _ in plan])
+    np.savez(
+        out / "labels.npz",
+        target=target,
+        mask=mask,
+        clip=[index for index, _ in plan],
+        split=[clips[index].split if index >= 0 else "train" for index, _ in plan],
+    )
     fill(out, config["cut"], [maker(index, round_) for index, round_ in plan])
 
 
