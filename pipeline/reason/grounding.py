@@ -20,7 +20,7 @@ _CLAUSE = re.compile(r"[.;!?。]\s|[.;!?。]$|, but | but |지만 |으나 ")
 _WORD = re.compile(r"[a-z][a-z'-]*|[가-힣]+|\d+(?:[.,:]\d+)*%?")
 _NUMBER = re.compile(r"(?<![\w.:])(\d+(?:\.\d+)?)(?![\d:])\s?(%)?")
 _KOREAN_COUNT = re.compile(r"(한|두|세|네|다섯|여섯|일곱|여덟|아홉|열)\s?(명|대|마리|개)")
-_ENGLISH_COUNT = re.compile(r"\b(two|three|four|five|six|seven|eight|nine|ten)\b(?:\s+[a-z-]+)?\s+([a-z]+)")
+_ENGLISH_COUNT = re.compile(r"\b(two|three|four|five|six|seven|eight|nine|ten)\b\s+([a-z-]+)(?:\s+([a-z]+))?")
 _DIGIT_COUNT = re.compile(r"\b(\d{1,3})\s+([a-z]+)")
 _COUNT_FACTS = ("person_count", "vehicle_count")
 _KOREAN_COUNTED = {"명": "person", "대": "vehicle", "마리": "animal", "개": "bag"}
@@ -137,7 +137,8 @@ def _wrong_numbers(clause: str, known: list[float], counts: Mapping[str, float])
 
 def _counted(clause: str) -> Iterable[tuple[int, str]]:
     for match in _ENGLISH_COUNT.finditer(clause):
-        yield vocabulary.NUMBER_WORDS[match.group(1)], match.group(2)
+        for noun in filter(None, match.groups()[1:]):
+            yield vocabulary.NUMBER_WORDS[match.group(1)], noun
     for match in _DIGIT_COUNT.finditer(clause):
         yield int(match.group(1)), match.group(2)
     for match in _KOREAN_COUNT.finditer(clause):

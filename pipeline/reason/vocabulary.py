@@ -111,9 +111,9 @@ ENGLISH_BEFORE = frozenset(
 )
 ENGLISH_AFTER = (
     *("not", "is absent", "is not", "are not", "was not", "were not", "cannot be", "can't be"),
-    *("alarm", "alert", "detector", "trigger", "was reported by"),
+    *("alarm", "alert", "detector", "trigger", "was reported by", "colour", "color"),
 )
-KOREAN_AFTER = tuple(_words("없 않 아니 아닌 아님 경보 오인 처럼 의심 착각 비슷 유사"))
+KOREAN_AFTER = tuple(_words("없 않 아니 아닌 아님 아닙 경보 오인 처럼 의심 착각 비슷 유사"))
 
 _SMALL = _words("two three four five six seven eight nine ten")
 NUMBER_WORDS = {word: number for number, word in enumerate(_SMALL, start=2)}

@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-import tiny
+import tiny_checkpoints as tiny
 
 from models import registry
 from models.base import Inquiry, Score
