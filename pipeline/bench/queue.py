@@ -47,6 +47,9 @@ def run(settings: Settings, jobs: int = 100) -> dict[str, Any]:
         jobs: How many of each kind.
 
     Returns:
+        ``end_to_end_ratio``: median job over median bare task; ``ratio_to_forget``: the same over the task
+        that keeps no result; ``claim_p50_ms``: committed to claimed; and of everything measured the min,
+        median, p95 and max in milliseconds.
     """
     with tempfile.TemporaryDirectory(prefix="sitrep-bench-") as folder:
         here = settings.model_copy(update={"data_dir": Path(folder), "workers": 1})
