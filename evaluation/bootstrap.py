@@ -98,15 +98,14 @@ def ratio(draws: Resampling, numerator: Floats, denominator: Floats, *, compleme
 
 
 def total(draws: Resampling, numerator: Floats, out_of: Floats) -> Figure:
-    """A count, (G,), with its interval; ``out_of`` is how many could have counted."""
-    value = float(numerator.sum())
-    possible, clusters = float(out_of.sum()), int((out_of > 0).sum())
-    if value in (0.0, possible) and clusters:
-        share = exact_bounds(value > 0, clusters)
-        low, high = (rounded(possible * bound) for bound in share)
-        return Figure(value, low, high, round(possible), exact=True)
-    low, high = percentiles(draws.counts @ numerator)
-    return Figure(value, low, high, round(possible))
+    """A count, (G,), with its interval; ``out_of`` is how many could have counted.
+
+    The interval is that of the share, times ``out_of``: a resample may hold more clips than there are.
+    """
+    share, possible = ratio(draws, numerator, out_of), round(float(out_of.sum()))
+    low = None if share.low is None else rounded(possible * share.low)
+    high = None if share.high is None else rounded(possible * share.high)
+    return Figure(float(numerator.sum()), low, high, possible, share.exact)
 
 
 def bounded(value: float, samples: Floats, *, n: int, clusters: int) -> Figure:

@@ -45,7 +45,7 @@ def plot_precision_recall(clips: Sequence[Clip]) -> Any:
     base = float(labelled(clips)[1].mean())
     axes.axhline(base, color=SOFT, linewidth=1, linestyle="--", label=f"no judgement: {base:.2f}")
     axes.set(xlim=(0, 1.02), ylim=(0, 1.04))
-    axes.legend(loc="lower left")
+    axes.legend(loc="best", frameon=False)
     return figure
 
 
@@ -96,7 +96,7 @@ def plot_sweep(clips: Sequence[Clip]) -> Any:
         axes.plot(
             [1.0], [cut], marker="D", color=FALSE, clip_on=False, markersize=6, label="◆ this run's policy"
         )
-    axes.legend(loc="center left", fontsize=8)
+    axes.legend(loc="center left", fontsize=8, frameon=False)
     return figure
 
 
@@ -110,16 +110,10 @@ def plot_operating(clips: Sequence[Clip]) -> Any:
     axes.axhline(0.95, color=SOFT, linewidth=1, linestyle="--")
     axes.annotate("0.95", (0.0, 0.95), xytext=(2, 3), textcoords="offset points", fontsize=8, color=SOFT)
     if sweep.point:
-        axes.plot(*([value] for value in sweep.point), marker="D", color=FALSE, markersize=8, linestyle="")
-        left = sweep.point[0] > 0.7
-        axes.annotate(
-            f"this run\ncut {sweep.point[0]:.2f}, retention {sweep.point[1]:.2f}",
-            sweep.point,
-            xytext=(-8 if left else 8, -26),
-            ha="right" if left else "left",
-            textcoords="offset points",
-            fontsize=8,
-        )
+        cut, retention = sweep.point
+        said = f"this run: cut {cut:.2f}, retention {retention:.2f}"
+        axes.plot([cut], [retention], marker="D", color=FALSE, markersize=8, linestyle="", label=said)
+        axes.legend(loc="lower left", fontsize=8, frameon=False)
     axes.set(xlim=(-0.02, 1.03), ylim=(-0.02, 1.05))
     return figure
 
@@ -135,7 +129,7 @@ def plot_types(evaluation: Evaluation) -> Any:
     axes.barh(names, [before[name] for name in names], color=SOFT, height=0.66, label="detectors alone")
     axes.barh(names, after, color=FALSE, height=0.42, label="reaching a person")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="lower right", fontsize=8, frameon=False)
     return figure
 
 

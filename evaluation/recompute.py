@@ -119,23 +119,9 @@ class Recount:
 
     def count(self, hits: Weights, out_of: Weights) -> Entry:
         """A number of clips."""
-        sums, possible = by_group(hits), by_group(out_of)
-        value, whole = math.fsum(sums.values()), math.fsum(possible.values())
-        groups = len(possible)
-        if groups and value in (0.0, whole):
-            edge = 0.025 ** (1 / groups)
-            low, high = (edge, 1.0) if value > 0 else (0.0, 1 - edge)
-            return {
-                "value": value,
-                "low": six(whole * low),
-                "high": six(whole * high),
-                "n": round(whole),
-            }
-        samples = [
-            math.fsum(weight * times.get(group, 0) for group, weight in sums.items()) for times in self.draws
-        ]
-        low, high = self.interval(samples)
-        return {"value": value, "low": low, "high": high, "n": round(whole)}
+        share, clips = self.ratio(hits, out_of), len(out_of)
+        low, high = (None if end is None else six(clips * end) for end in (share["low"], share["high"]))
+        return {"value": float(len(hits)), "low": low, "high": high, "n": clips}
 
     def figures(self, only: str | None) -> dict[str, Entry]:
         """The clip, candidate and event figures of all types or of one."""
