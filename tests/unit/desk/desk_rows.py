@@ -83,9 +83,7 @@ class Seeded:
             image = picture(clip, t_s)
             height, width = image.shape[:2]
             key_frames.append(self.store(image, View.FULL, moment, t_s, None))
-            x1, y1, x2, y2 = (
-                round(v * s) for v, s in zip(box, (width, height, width, height), strict=True)
-            )
+            x1, y1, x2, y2 = (round(v * s) for v, s in zip(box, (width, height, width, height), strict=True))
             key_frames.append(self.store(image[y1:y2, x1:x2].copy(), View.REGION, moment, t_s, box))
             if moment is Moment.PEAK:
                 grey = [
@@ -210,10 +208,10 @@ KOREAN = Narrative(
 )
 
 
-def open_desk(data_dir: Path) -> Seeded:
-    """An empty store with its settings."""
+def open_desk(data_dir: Path, *, migrate: bool = True) -> Seeded:
+    """A store with its settings."""
     settings = Settings(data_dir=data_dir, token=TOKEN)  # type: ignore[arg-type]
-    engine = open_store(settings)
+    engine = open_store(settings, migrate=migrate)
     return Seeded(settings, engine, open_frame_store(settings), Queue(settings, engine))
 
 
