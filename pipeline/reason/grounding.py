@@ -16,7 +16,7 @@ from pipeline.reason import vocabulary
 from pipeline.reason.vocabulary import CONCEPTS, Concept
 from pipeline.types import Candidate, Narrative
 
-_CLAUSE = re.compile(r"[.;!?。]\s|[.;!?。]$|, but | but |지만 |으나 ")
+_CLAUSE = re.compile(r"[.;!?。]\s|[.;!?。]$|, but | but |, and |지만 |으나 ")
 _WORD = re.compile(r"[a-z][a-z'-]*|[가-힣]+|\d+(?:[.,:]\d+)*%?")
 _NUMBER = re.compile(r"(?<![\w.:])(\d+(?:\.\d+)?)(?![\d:])\s?(%)?")
 _KOREAN_COUNT = re.compile(r"(한|두|세|네|다섯|여섯|일곱|여덟|아홉|열)\s?(명|대|마리|개)")
@@ -64,7 +64,9 @@ def check(
     known = list(_known_numbers(candidate, attributes, probability))
     counts = _known_counts(candidate)
     for text in fields:
-        for clause in filter(None, (part.strip() for part in _CLAUSE.split(text.lower()))):
+        # The zone's name is quoted, not claimed: a person may stand in the "car park".
+        plain = text.replace(candidate.zone, " ") if candidate.zone else text
+        for clause in filter(None, (part.strip() for part in _CLAUSE.split(plain.lower()))):
             for name, words in _claims(clause):
                 if name not in supported:
                     missing.setdefault(words)
@@ -103,7 +105,9 @@ def _claims(clause: str) -> Iterable[tuple[str, str]]:
                 denied = any(token in vocabulary.ENGLISH_BEFORE for token in before)
                 if not denied and not any(rest.startswith(tail) for tail in vocabulary.ENGLISH_AFTER):
                     yield name, word
-            elif _is_korean(word) and any(word.startswith(stem) for stem in concept.korean):
+            elif _is_korean(word) and word.startswith(concept.korean):
+                if word.startswith(vocabulary.KOREAN_HARMLESS):
+                    continue
                 tail = joined[joined.index(word) :]
                 if not any(mark in tail for mark in vocabulary.KOREAN_AFTER):
                     yield name, word

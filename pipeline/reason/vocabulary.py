@@ -47,7 +47,9 @@ CONCEPTS: dict[str, Concept] = {
         _words("사람 남성 여성 남자 여자 아이 어린이 인원 군중 보행자 행인 인물 명이 명의"),
         frozenset({"person", "people", "pedestrian", "face"}),
         frozenset(_words("person people person_down fight crowd lying pose violence fall")),
-        frozenset({"person_count", "torso_angle_deg"}),
+        frozenset(
+            _words("person_count torso_angle_deg limb_speed people_distance people_overlap crowd_density")
+        ),
         _PEOPLE_EVENTS,
     ),
     "vehicle": Concept(
@@ -58,7 +60,7 @@ CONCEPTS: dict[str, Concept] = {
         _words("차량 자동차 승용차 트럭 버스 오토바이 자전거 승합차 택시"),
         frozenset(_words("car truck bus motorcycle motorbike bicycle vehicle train")),
         frozenset({"crash", "vehicle", "traffic", "traffic_accident", "accident"}),
-        frozenset({"vehicle_count"}),
+        frozenset({"vehicle_count", "vehicle_stop", "vehicle_overlap", "trajectory_break"}),
         frozenset({EventType.TRAFFIC_ACCIDENT}),
     ),
     "fire": Concept(
@@ -105,14 +107,16 @@ CONCEPTS: dict[str, Concept] = {
 # A mention after or before one of these is a denial or a comparison, not a claim.
 ENGLISH_BEFORE = frozenset(
     _words(
-        "no not without never none nobody neither nor isn't aren't wasn't cannot can't resembles resemble "
-        "resembling like mistaken confused similar suspected possible looks"
+        "no not without never none nothing nobody neither nor isn't aren't wasn't cannot can't "
+        "resembles resemble resembling like mistaken confused similar suspected possible looks"
     )
 )
 ENGLISH_AFTER = (
     *("not", "is absent", "is not", "are not", "was not", "were not", "cannot be", "can't be"),
     *("alarm", "alert", "detector", "trigger", "was reported by", "colour", "color"),
 )
+KOREAN_HARMLESS = ("불꽃색", "불꽃 색")
+"""Compounds that name a colour, not the thing."""
 KOREAN_AFTER = tuple(_words("없 않 아니 아닌 아님 아닙 경보 오인 처럼 의심 착각 비슷 유사"))
 
 _SMALL = _words("two three four five six seven eight nine ten")

@@ -31,6 +31,8 @@ def candidate(event: str = "fall", *, counts: dict[str, int] | None = None, **fa
         "There is neither a weapon nor a dog in view.",
         "The fire alarm is false: it is a red lamp that looks like fire.",
         "A gun is not visible.",
+        "Nothing is burning in view; flame colours come from a lamp.",
+        "밝은 곳에 불꽃색이 보입니다.",
         "The person is still for 3.2 s, from 2.0 s to 8.1 s.",
         "The torso is tilted by 78 degrees, about 80 degrees.",
         "The first of 2 people bends down.",
@@ -101,3 +103,9 @@ def test_every_field_that_claims_is_read() -> None:
         text = replace(said("Nothing."), **{field: "A truck"})  # type: ignore[arg-type]
         assert not check(text, candidate(), {}, 0.1).grounded
     assert not check(replace(said("Nothing."), observations=("A truck",)), candidate(), {}, 0.1).grounded
+
+
+def test_the_name_of_the_zone_is_not_a_claim() -> None:
+    text = said('Fall alarm in "car park 7": a person lies there.')
+    assert check(text, replace(candidate(), zone="car park 7"), {}, 0.1).grounded
+    assert not check(text, candidate(), {}, 0.1).grounded
