@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline import settings as settings_module
-from pipeline.cli import output
+from pipeline.cli import output, rescore
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,11 +30,12 @@ dataset_app.add_typer(import_app, name="import")
 
 
 def register(app: typer.Typer) -> None:
-    """Add this module's commands to the main application."""
+    """Add the commands of the prompt lab and the archive to the main application."""
     app.command("eval")(evaluate)
     app.command("compare")(compare)
     app.command("calibrate")(calibrate)
     app.add_typer(dataset_app, name="dataset")
+    rescore.register(app)
 
 
 def evaluate(

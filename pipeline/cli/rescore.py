@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from pipeline.rescore import Flips, Outcome, Plan, Selection, Target
     from pipeline.settings import Settings
 
-app = typer.Typer(
-    help="Judge stored candidates again; see what flips. Never alerts.", invoke_without_command=True
-)
+app = typer.Typer(help="Judge stored candidates again, see what flips.", invoke_without_command=True)
 
 RunId = Annotated[str, typer.Argument(help="Name of the run; see: sitrep rescore list.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -37,7 +35,7 @@ def rescore(
     until: Annotated[str | None, typer.Option("--to", help="Up to, not with, this day or time.")] = None,
     camera: Annotated[str | None, typer.Option("--camera", help="Only this camera.")] = None,
     types: Annotated[
-        list[str] | None, typer.Option("--type", help="Only this event type; may be repeated.")
+        list[str] | None, typer.Option("--type", help="Only this event type; repeatable.")
     ] = None,
     clips: Annotated[
         list[Path] | None, typer.Option("--clips", help="Clips or folders; candidates are found first.")
@@ -52,9 +50,7 @@ def rescore(
     if context.invoked_subcommand is not None:
         return
     if prompt is None and model is None:
-        raise ConfigError(
-            "nothing would change", hint="name what to judge with: --prompt ID@VERSION or --model"
-        )
+        raise ConfigError("nothing would change", hint="name --prompt ID@VERSION or --model")
     from pipeline.rescore import Selection, make_plan, resolve_target
     from pipeline.store.engine import open_store
 
@@ -199,9 +195,7 @@ def _report(
         )
     else:
         _print_flips(flips)
-        output.out.print(
-            f"{ending}: {last.judged} of {last.total} candidates have a verdict", highlight=False
-        )
+        output.out.print(f"{ending}: {last.judged} of {last.total} candidates judged", highlight=False)
         output.out.print(f"page: {page}", highlight=False, soft_wrap=True)
     if outcome and outcome.other_text:
         output.warn(f"{outcome.other_text} verdicts were made with another text of {target.prompt}")
@@ -227,7 +221,7 @@ def _print_flips(flips: Flips) -> None:
         table.add_row(before, after, str(number), style="" if before == after else "bold")
     output.out.print(table)
     output.out.print(
-        f"{flips.gained} reach a person only now, {flips.lost} no longer do, {flips.unchanged} are decided as before",
+        f"{flips.gained} reach a person only now, {flips.lost} no longer do, {flips.unchanged} are unchanged",
         highlight=False,
     )
 
@@ -262,7 +256,5 @@ def _moment(option: str, text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ConfigError(
-            f"{option} '{text}' is no date", hint="e.g. 2026-10-01 or 2026-10-01T18:30"
-        ) from error
+        raise ConfigError(f"{option} '{text}' is no date", hint="e.g. 2026-10-01T18:30") from error
     return moment if moment.tzinfo else moment.astimezone(UTC)

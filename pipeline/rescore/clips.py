@@ -52,14 +52,14 @@ def find_in_clips(
     engine, frame_store = open_store(settings), open_frame_store(settings)
     ids: set[str] = set()
     detected = 0
-    for number, path in enumerate(clips.paths):
+    for number, path in enumerate(map(Path, clips.paths)):
         on_clip(path.name, number, len(clips.paths))
         mark = _mark(path, settings)
         if (before := known.get(mark)) is not None:
             ids |= set(before)
             continue
         results: list[ClipResult] = []
-        found = list(find_candidates([path], settings, frame_store, results=results))
+        found = list(find_candidates([str(path)], settings, frame_store, results=results))
         with write(engine) as connection:
             for candidate in found:
                 candidates.put(connection, candidate)
