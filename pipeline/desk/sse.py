@@ -65,10 +65,11 @@ class Tail:
                 newest = await run_in_threadpool(self._newest)
             except StoreError:
                 newest = seen
-            if newest != seen and not self.closing:
-                seen = newest
+            # The first look moves nothing: an opening stream reads for itself what it has missed.
+            if newest != seen and seen is not None and not self.closing:
                 moved, self.moved = self.moved, asyncio.Event()
                 moved.set()
+            seen = newest
             await asyncio.sleep(self._poll_s)
 
 

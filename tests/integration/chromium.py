@@ -80,9 +80,7 @@ class Page:
 
     def js(self, expression: str) -> Any:
         """The value of an expression in the page."""
-        answer = self.call(
-            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
-        )
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, f"{expression}: {answer['exceptionDetails']}"
         return answer["result"].get("value")
 
@@ -116,12 +114,18 @@ class Page:
     def size(self, width: int, height: int) -> None:
         """Set the size of the window."""
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
         )
 
     def shot(self, path: Path, *, full: bool = False) -> None:
         """Take a picture of the window, or of the full page."""
-        taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=full, **self._area(full))
+        taken = self.call(
+            "Page.captureScreenshot", format="png", captureBeyondViewport=full, **self._area(full)
+        )
         path.write_bytes(base64.b64decode(taken["data"]))
 
     def _area(self, full: bool) -> dict[str, Any]:

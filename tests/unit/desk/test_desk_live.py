@@ -114,7 +114,6 @@ def test_stream_tells_of_a_dismissal_which_changes_no_incident(desk: Seeded) -> 
     ):
         lines = stream.iter_lines()
         assert next(lines) == ": open"
-        time.sleep(1.0)
         desk.judged(candidate, verdict(candidate, 0.01, Action.DISMISS, Priority.LOW, "low"))
         assert next(events(lines))["event"] == "tick"
 
