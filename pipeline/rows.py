@@ -47,6 +47,7 @@ def scan_row(
         "verdict": str(verdict.state) if verdict else None,
         "score": verdict.score if verdict else None,
         "log_odds": verdict.log_odds if verdict else None,
+        "thresholds": _thresholds(verdict),
         "category": verdict.category if verdict else None,
         "title": said.title if said else None,
         "summary": said.summary if said else None,
@@ -72,6 +73,13 @@ def scan_row(
         "error_source": verdict.error_source if verdict else None,
         "error": verdict.error if verdict else None,
     }
+
+
+def _thresholds(verdict: Verdict | None) -> dict[str, float] | None:
+    """The operating point the decision was taken with, as its provenance keeps it."""
+    params = verdict.provenance.params if verdict else {}
+    low, high = params.get("dismiss_below"), params.get("escalate_at")
+    return None if low is None or high is None else {"dismiss_below": low, "escalate_at": high}
 
 
 _TIMINGS = ("queued", "verdict", "narrative")

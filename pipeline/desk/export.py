@@ -6,7 +6,6 @@ import logging
 from functools import lru_cache
 from pathlib import Path
 
-from pipeline.desk import view
 from pipeline.desk.queries import Whole
 from pipeline.errors import FrameStoreError, SitrepError
 from pipeline.interfaces import FrameStore, PoseEstimator
@@ -51,7 +50,6 @@ def incident_report(
             ReportRow(
                 scan_row(candidate, verdict),
                 images,
-                view.thresholds_of(judged.provenance) if judged is not None else None,
                 whole.answer.answer if whole.answer else "",
             )
         )

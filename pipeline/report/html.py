@@ -179,8 +179,13 @@ def _card(one: ReportRow, clip: ClipNote | None, pose: PoseEstimator | None, blu
         row=one.row,
         main=ready(main, _LARGE) if main else None,
         others=tuple(ready(shot, _SMALL) for shot in sorted(rest, key=lambda shot: shot.t_s)),
-        score=view.score_bar(one.row.get("score"), one.thresholds),
+        score=view.score_bar(one.row.get("score"), _thresholds(one.row)),
         facts=tuple(view.facts(evidence.get("facts") or {})),
         clip=clip,
         answer=one.answer,
     )
+
+
+def _thresholds(row: Mapping[str, Any]) -> tuple[float, float] | None:
+    found = row.get("thresholds")
+    return (found["dismiss_below"], found["escalate_at"]) if found else None

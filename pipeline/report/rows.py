@@ -16,13 +16,11 @@ class ReportRow:
     Attributes:
         row: Its scan row, as ``pipeline.rows.scan_row`` makes it.
         images: Encoded key frames by sha256; those that are missing are left out of the report.
-        thresholds: ``(dismiss_below, escalate_at)`` it was decided with, where known.
         answer: What an operator said about it, if anybody did.
     """
 
     row: Mapping[str, Any]
     images: Mapping[str, bytes] = field(default_factory=dict)
-    thresholds: tuple[float, float] | None = None
     answer: str = ""
 
 

@@ -35,6 +35,7 @@ def scan(clip: str, decision: str | None = "escalate", **more: Any) -> dict[str,
         "priority": "high" if decision else None,
         "verdict": "confirmed" if decision else None,
         "score": 0.91 if decision else None,
+        "thresholds": {"dismiss_below": 0.2, "escalate_at": 0.6},
         "title": "A person has fallen",
         "summary": "One person lies on the floor.",
         "narrative": "A person falls and stays down.",
@@ -75,8 +76,8 @@ def scan(clip: str, decision: str | None = "escalate", **more: Any) -> dict[str,
 
 def test_report_is_one_file_that_says_everything(tmp_path: Path) -> None:
     rows = [
-        ReportRow(scan("quiet.mp4", "dismiss", title="Nobody falls", score=0.03), {"a": jpeg()}, (0.2, 0.6)),
-        ReportRow(scan("fall.mp4"), {"a": jpeg()}, (0.2, 0.6)),
+        ReportRow(scan("quiet.mp4", "dismiss", title="Nobody falls", score=0.03), {"a": jpeg()}),
+        ReportRow(scan("fall.mp4"), {"a": jpeg()}),
     ]
     clips = [
         ClipNote("fall.mp4", "CC BY 4.0, Somebody", "github:x/y", "walks in", "fall", True, 12.0, 840.0),
