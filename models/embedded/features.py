@@ -1,0 +1,127 @@
+"""Visual features of key frames: computed once a frame, kept in memory and on disk under the frame's hash."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import zipfile
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from models.embedded.vision import VisionEncoder, VisionFeatures
+from pipeline.errors import ReplyError
+from pipeline.types import Array, Image, View
+
+_FIELDS = ("tokens", "pooled", "logits", "motion")
+_PRUNE_EVERY = 500
+
+
+class FeatureCache:
+    """Looks features up before computing them.
+
+    Args:
+        encoder: Computes what is not there.
+        folder: Where they are kept on disk; ``None`` for memory only.
+        in_memory: Frames kept in memory, about 57 kB each.
+        on_disk: Frames kept on disk; the oldest go first.
+    """
+
+    def __init__(
+        self, encoder: VisionEncoder, folder: Path | None, in_memory: int = 512, on_disk: int = 20_000
+    ) -> None:
+        self.encoder = encoder
+        self._folder = folder / encoder.weights_id if folder else None
+        self._in_memory, self._on_disk = in_memory, on_disk
+        self._held: OrderedDict[tuple[str, View], dict[str, Array]] = OrderedDict()
+        self._written = 0
+
+    def features(
+        self, hashes: Sequence[str], views: Sequence[View], images: Sequence[bytes]
+    ) -> VisionFeatures:
+        """Features of encoded images, in their order; all that are missing go through one batch.
+
+        Args:
+            hashes: sha256 of each image file.
+            views: What each shows.
+            images: The encoded files.
+
+        Raises:
+            ReplyError: An image cannot be decoded.
+        """
+        keys = list(zip(hashes, views, strict=True))
+        found: dict[tuple[str, View], dict[str, Array]] = {}
+        missing: dict[tuple[str, View], bytes] = {}
+        for key, image in zip(keys, images, strict=True):
+            if key in found or key in missing:
+                continue
+            entry = self._held.get(key) or self._read(key)
+            if entry is None:
+                missing[key] = image
+            else:
+                found[key] = entry
+        if missing:
+            pictures = [_decoded(image, key[0]) for key, image in missing.items()]
+            new = self.encoder.encode(pictures, [view for _, view in missing])
+            for row, key in enumerate(missing):
+                found[key] = {name: getattr(new, name)[row] for name in _FIELDS}
+                self._write(key, found[key])
+        for key, entry in found.items():
+            self._held[key] = entry
+            self._held.move_to_end(key)
+        while len(self._held) > self._in_memory:
+            self._held.popitem(last=False)
+        return VisionFeatures(*(np.stack([found[key][name] for key in keys]) for name in _FIELDS))
+
+    def _path(self, key: tuple[str, View]) -> Path | None:
+        return self._folder / key[0][:2] / f"{key[0]}-{key[1].value}.npz" if self._folder else None
+
+    def _read(self, key: tuple[str, View]) -> dict[str, Array] | None:
+        path = self._path(key)
+        if path is None:
+            return None
+        # A damaged file is as good as none: the features are computed again.
+        broken = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+        with contextlib.suppress(*broken), np.load(path) as stored:
+            return {name: np.asarray(stored[name], np.float32) for name in _FIELDS}
+        return None
+
+    def _write(self, key: tuple[str, View], entry: dict[str, Array]) -> None:
+        path = self._path(key)
+        if path is None:
+            return
+        # Tokens as fp16, always: a verdict must not depend on whether its features came from disk.
+        entry["tokens"] = entry["tokens"].astype(np.float16).astype(np.float32)
+        entry["pooled"] = entry["pooled"].astype(np.float16).astype(np.float32)
+        small = {
+            name: value.astype(np.float16) if name in ("tokens", "pooled") else value
+            for name, value in entry.items()
+        }
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+            with os.fdopen(handle, "wb") as stream:
+                np.savez(stream, **small)
+            Path(name).replace(path)
+            self._written += 1
+            if self._written % _PRUNE_EVERY == 0:
+                self._prune()
+
+    def _prune(self) -> None:
+        assert self._folder is not None
+        files = sorted(self._folder.glob("*/*.npz"), key=lambda path: path.stat().st_mtime)
+        for path in files[: max(0, len(files) - self._on_disk)]:
+            path.unlink(missing_ok=True)
+
+
+def _decoded(image: bytes, sha256: str) -> Image:
+    picture = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ReplyError(
+            f"key frame {sha256[:12]} is not a readable image", hint="the frame store is damaged"
+        )
+    return np.asarray(picture, np.uint8)

@@ -1,0 +1,389 @@
+"""English phrasings of facts: the grammar that training targets are drawn from.
+
+The tower learns to put facts into words from these; the first phrasing of each is also what is said when
+the tower's own words had to be thrown away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from models.embedded.report import Facts, Reading, measure_english
+from pipeline.types import EventType
+
+Pick = Callable[[Sequence[str]], str]
+FIELDS = ("observation", "second", "title", "narrative", "reason")
+"""The fields the tower writes, in order; ``second`` is the second observation."""
+
+_NUMBERS = ("no", "one", "two", "three", "four")
+
+_REAL_SEEN: Mapping[EventType, tuple[str, ...]] = {
+    EventType.FALL: (
+        "A person is lying on the ground",
+        "Someone is down on the ground",
+        "A person has fallen and lies on the ground",
+        "A person lies on the ground and is not standing up",
+        "Someone is lying on the floor or ground",
+    ),
+    EventType.FIRE: (
+        "Flames are visible",
+        "Something is burning with open flames",
+        "Bright flames are visible in the scene",
+        "Open fire is visible",
+        "A fire is burning in view",
+    ),
+    EventType.SMOKE: (
+        "Smoke is visible in the scene",
+        "Smoke is rising",
+        "A cloud of smoke is visible",
+        "Smoke is spreading in view",
+        "Smoke drifts through the picture",
+    ),
+    EventType.VIOLENCE: (
+        "People are fighting",
+        "People are in a violent struggle",
+        "There is a physical fight between people",
+        "People are hitting or grabbing each other",
+        "A fight is going on",
+    ),
+    EventType.CROWDING: (
+        "A dense crowd fills the view",
+        "Many people stand close together",
+        "The area is packed with people",
+        "A large crowd is visible",
+        "People are crowded closely together",
+    ),
+    EventType.TRAFFIC_ACCIDENT: (
+        "A vehicle has crashed",
+        "Vehicles have collided",
+        "A crash involving a vehicle is visible",
+        "A damaged or crashed vehicle is visible",
+        "There has been a collision on the road",
+    ),
+    EventType.INTRUSION: (
+        "A person is inside the watched zone",
+        "Someone has entered the closed zone",
+        "A person is in the zone that should be empty",
+        "Someone is present in the watched zone",
+    ),
+    EventType.LOITERING: (
+        "A person keeps staying in the area",
+        "Someone is hanging around in view",
+        "The same person remains in the area",
+        "A person lingers in the area",
+    ),
+    EventType.ABANDONED_OBJECT: (
+        "An object has been left standing alone",
+        "An unattended object stands in view",
+        "An object was left behind",
+        "An object stays in place without an owner nearby",
+    ),
+    EventType.OTHER: (
+        "Unusual activity is visible",
+        "Something out of the ordinary is going on",
+        "The scene shows unusual activity",
+    ),
+}
+_REAL_UNSEEN: Mapping[EventType, tuple[str, ...]] = {
+    EventType.FALL: ("The movement looks like a fall", "The posture looks like that of a fallen person"),
+    EventType.FIRE: ("Parts of the picture look like fire", "The light looks like fire"),
+    EventType.SMOKE: ("Parts of the picture look like smoke", "Haze in the picture looks like smoke"),
+    EventType.VIOLENCE: ("The movement looks like a fight", "The scene looks like a struggle"),
+    EventType.CROWDING: ("The area looks crowded", "The view looks densely filled"),
+    EventType.TRAFFIC_ACCIDENT: ("The movement looks like a collision", "Something here looks like a crash"),
+    EventType.INTRUSION: ("Something entered the watched zone", "There is movement in the watched zone"),
+    EventType.LOITERING: ("Something stays in the area", "There is lasting presence in the area"),
+}
+_FALSE: Mapping[EventType, tuple[str, ...]] = {
+    EventType.FALL: (
+        "Nobody is seen lying on the ground after a fall",
+        "No fallen person is visible",
+        "There is no sign of a person who has fallen",
+        "No one appears to have fallen",
+    ),
+    EventType.FIRE: (
+        "No flames are visible",
+        "There is no open fire in the picture",
+        "Nothing is burning in view",
+        "No real fire is visible",
+    ),
+    EventType.SMOKE: (
+        "No smoke from a fire is visible",
+        "There is no smoke in the picture",
+        "Nothing in view looks like smoke from a fire",
+        "No real smoke is visible",
+    ),
+    EventType.VIOLENCE: (
+        "Nobody is seen fighting",
+        "No fight is visible",
+        "There is no sign of violence",
+        "No one is being attacked",
+    ),
+    EventType.CROWDING: (
+        "There is no dense crowd",
+        "The area is not crowded",
+        "No dangerous crowd is visible",
+        "The area is far from crowded",
+    ),
+    EventType.TRAFFIC_ACCIDENT: (
+        "No collision is visible",
+        "There is no sign of a crash",
+        "No vehicle appears to have crashed",
+        "Nothing points to a collision",
+    ),
+    EventType.INTRUSION: (
+        "No intruder is visible",
+        "There is no sign of an intruder",
+        "Nobody is seen breaking into the zone",
+    ),
+    EventType.LOITERING: (
+        "Nobody is seen hanging around without a purpose",
+        "There is no sign of loitering",
+        "No one lingers in the area",
+    ),
+    EventType.ABANDONED_OBJECT: (
+        "No abandoned object is visible",
+        "Nothing appears to have been left behind",
+        "There is no sign of an object left behind",
+    ),
+    EventType.OTHER: (
+        "Nothing unusual is visible",
+        "The scene looks normal",
+        "There is no sign of an incident",
+    ),
+}
+_TITLES: Mapping[EventType, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+    EventType.FALL: (
+        ("Person on the ground", "Person has fallen", "Fallen person"),
+        ("fall", "fallen person"),
+        ("No fall seen", "No fallen person"),
+    ),
+    EventType.FIRE: (
+        ("Fire in view", "Open flames", "Fire burning"),
+        ("fire", "flames"),
+        ("No fire seen", "No flames"),
+    ),
+    EventType.SMOKE: (
+        ("Smoke in view", "Smoke rising", "Smoke spreading"),
+        ("smoke", "smoke or haze"),
+        ("No smoke seen", "No real smoke"),
+    ),
+    EventType.VIOLENCE: (
+        ("Fight in progress", "People fighting", "Violent struggle"),
+        ("fight", "violence"),
+        ("No fight seen", "No violence"),
+    ),
+    EventType.INTRUSION: (
+        ("Person in the zone", "Intrusion into the zone"),
+        ("intrusion", "intruder"),
+        ("No intruder seen", "No intrusion"),
+    ),
+    EventType.LOITERING: (
+        ("Person loitering", "Person hanging around"),
+        ("loitering", "lingering person"),
+        ("No loitering seen", "No loitering"),
+    ),
+    EventType.CROWDING: (
+        ("Dense crowd", "Crowded area"),
+        ("crowding", "dense crowd"),
+        ("No crowding seen", "No dense crowd"),
+    ),
+    EventType.ABANDONED_OBJECT: (
+        ("Object left behind", "Unattended object"),
+        ("abandoned object", "object left behind"),
+        ("No abandoned object seen", "Nothing left behind"),
+    ),
+    EventType.TRAFFIC_ACCIDENT: (
+        ("Vehicle crash", "Traffic accident", "Collision on the road"),
+        ("crash", "traffic accident"),
+        ("No crash seen", "No collision"),
+    ),
+    EventType.OTHER: (
+        ("Unusual activity", "Incident in view"),
+        ("incident", "unusual activity"),
+        ("Nothing unusual", "Normal scene"),
+    ),
+}
+"""For each event type: titles when real, what may be "possible" or "expected", titles when false."""
+
+_OTHERS: Mapping[str, tuple[str, ...]] = {
+    "fire": ("Flames are also visible", "There are flames as well"),
+    "smoke": ("Smoke is also visible", "There is smoke as well"),
+    "fight": ("People seem to be fighting as well", "A struggle is also visible"),
+    "person_down": ("A person is on the ground as well", "Someone is also on the ground"),
+    "crash": ("A crashed vehicle is also visible", "There seems to be a crash as well"),
+    "crowd": ("A crowd is in view", "Many people are in view"),
+    "weapon": ("An object that may be a weapon is visible", "A possible weapon is visible"),
+}
+
+
+def lowered(sentence: str) -> str:
+    """The sentence for use inside another."""
+    return sentence[:1].lower() + sentence[1:]
+
+
+def raised(sentence: str) -> str:
+    """The sentence for use on its own."""
+    return sentence[:1].upper() + sentence[1:]
+
+
+def listed(items: Sequence[str]) -> str:
+    """``a``, ``a and b``."""
+    return " and ".join(items)
+
+
+def people_phrase(count: int) -> str:
+    """``one person``, ``three people``, ``several people``."""
+    if count >= len(_NUMBERS):
+        return "several people"
+    return f"{_NUMBERS[count]} {'person' if count == 1 else 'people'}"
+
+
+def main_clause(facts: Facts, pick: Pick) -> str:
+    """What the picture says about the alarm."""
+    event = facts.event_type
+    if facts.reading is Reading.FALSE:
+        return pick(_FALSE[event])
+    if facts.main_seen or event not in _REAL_UNSEEN:
+        return pick(_REAL_SEEN[event])
+    return pick(_REAL_UNSEEN[event])
+
+
+def scene_clause(facts: Facts, pick: Pick) -> str:
+    """Who and what else is in the picture."""
+    if facts.others_seen:
+        return pick(_OTHERS[facts.others_seen[0]])
+    has_people, has_vehicles = "person" in facts.seen, "vehicle" in facts.seen
+    if has_people and has_vehicles:
+        return pick(("People and vehicles are in view", "The scene shows people and vehicles"))
+    if facts.people:
+        who = people_phrase(facts.people)
+        are = "is" if facts.people == 1 else "are"
+        return raised(pick((f"{who} {are} in view", f"{who} {are} visible", f"the detectors see {who}")))
+    if has_people:
+        return pick(("People are in view", "At least one person is in view"))
+    if has_vehicles:
+        return pick(("Vehicles are in view", "The scene shows vehicles", "At least one vehicle is in view"))
+    if "animal" in facts.seen:
+        return pick(("An animal is in view", "The scene shows an animal"))
+    return pick(
+        ("Nothing else stands out", "Nothing else of note is visible", "Nothing more can be made out")
+    )
+
+
+def _title(facts: Facts, pick: Pick) -> str:
+    real, perhaps, false = _TITLES[facts.event_type]
+    if facts.reading is Reading.REAL:
+        return (
+            pick(real)
+            if facts.main_seen or facts.event_type not in _REAL_UNSEEN
+            else f"Possible {pick(perhaps)}"
+        )
+    if facts.reading is Reading.FALSE:
+        return pick(false)
+    return f"Possible {pick(perhaps)}" + (", expected here" if facts.reading is Reading.EXPECTED else "")
+
+
+def _narrative(facts: Facts, main: str, scene: str, pick: Pick) -> str:
+    if facts.reading is Reading.FALSE and facts.others_seen:
+        return pick(
+            (
+                f"{main}. However, {lowered(scene)}, so the pictures deserve a look.",
+                f"{main}, but {lowered(scene)}. A look at the pictures is advised.",
+            )
+        )
+    if facts.reading is Reading.FALSE:
+        return pick(
+            (
+                f"{main}. {scene}, and the scene looks ordinary.",
+                f"{scene}. {main}, so the alarm looks false.",
+                f"{main}; {lowered(scene)}. Nothing here calls for action.",
+            )
+        )
+    if facts.reading is Reading.UNCLEAR and not facts.main_seen:
+        return pick(
+            (
+                f"{main}, but the pictures do not settle it. {scene}.",
+                f"{scene}. {main}, yet this is not certain.",
+            )
+        )
+    if facts.reading is Reading.UNCLEAR:
+        return pick(
+            (
+                f"It may be that {lowered(main)}, but the pictures do not settle it. {scene}.",
+                f"{scene}. The pictures suggest that {lowered(main)}, yet this is not certain.",
+            )
+        )
+    if facts.reading is Reading.EXPECTED:
+        return pick(
+            (
+                f"{main}, which the site says is expected. {scene}.",
+                f"{main}. According to the site this is expected here.",
+            )
+        )
+    ending = pick(
+        (
+            "This looks like a real incident",
+            "The alarm appears to be real",
+            "It does not look staged or harmless",
+        )
+    )
+    return pick(
+        (f"{main}. {scene}. {ending}.", f"{main}. {ending}.", f"{main}, and {lowered(scene)}. {ending}.")
+    )
+
+
+def _reason(facts: Facts, pick: Pick) -> str:
+    measured = listed([measure_english(measure) for measure in facts.measures])
+    if facts.reading is Reading.EXPECTED:
+        return pick(
+            (
+                "The site context says that such scenes are expected.",
+                "The site itself explains what is seen.",
+            )
+        )
+    if facts.reading is Reading.REAL:
+        grounds = (
+            pick(("The pictures show it directly", "It is clearly visible"))
+            if facts.main_seen
+            else pick(("The measurements point to it", "Movement and measurements point to it"))
+        )
+        if not measured:
+            return f"{grounds}."
+        return pick((f"{grounds}, with {measured}.", f"{grounds}; the detectors measured {measured}."))
+    if facts.reading is Reading.UNCLEAR:
+        grounds = pick(("The signs are weak", "The pictures leave doubt"))
+        return (
+            pick((f"{grounds}, with {measured}.", f"{grounds} despite {measured}."))
+            if measured
+            else f"{grounds}."
+        )
+    grounds = pick(
+        ("The pictures do not show what the alarm says", "Nothing in the pictures supports the alarm")
+    )
+    if not measured:
+        return f"{grounds}."
+    return pick((f"{grounds}; the trigger saw {measured}.", f"{grounds}, only {measured}."))
+
+
+def write(facts: Facts, pick: Pick) -> dict[str, str]:
+    """One wording of the facts, by the names in ``FIELDS``.
+
+    Args:
+        facts: What may be said.
+        pick: Chooses among phrasings; take the first of each for the plainest wording.
+    """
+    main, scene = main_clause(facts, pick), scene_clause(facts, pick)
+    again, scene_again = main_clause(facts, pick), scene_clause(facts, pick)
+    return {
+        "observation": f"{main}.",
+        "second": f"{scene}.",
+        "title": _title(facts, pick),
+        "narrative": _narrative(facts, again, scene_again, pick),
+        "reason": _reason(facts, pick),
+    }
+
+
+def plain(facts: Facts) -> dict[str, str]:
+    """The plainest wording."""
+    return write(facts, lambda options: options[0])

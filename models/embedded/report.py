@@ -1,0 +1,287 @@
+"""The facts a report may state, gathered once, so that every language says the same.
+
+Facts come from the detectors' evidence, from the attributes the vision heads see, and from the score. The
+language tower puts them into words in English; :mod:`models.embedded.korean` does so in Korean by grammar.
+Summary and recommended action are composed by code in both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from models.base import Inquiry, Score
+from pipeline.types import EventType, Evidence
+
+SEEN_AT = 0.5
+"""An attribute from this probability on is stated as seen."""
+ABSENT_AT = 0.35
+"""An attribute below this probability may be stated as not seen."""
+REAL_LOG_ODDS = 0.5
+FALSE_LOG_ODDS = -1.0
+EXPECTED = "expected_by_site"
+"""Name, among a score's attributes, of the share of the site context in a "no"."""
+
+MAIN_ATTRIBUTE: Mapping[EventType, str] = {
+    EventType.FALL: "person_down",
+    EventType.FIRE: "fire",
+    EventType.SMOKE: "smoke",
+    EventType.VIOLENCE: "fight",
+    EventType.CROWDING: "crowd",
+    EventType.TRAFFIC_ACCIDENT: "crash",
+    EventType.INTRUSION: "person",
+    EventType.LOITERING: "person",
+}
+_INCIDENTS = ("fire", "smoke", "fight", "person_down", "crash", "weapon", "crowd")
+_SCENERY = ("person", "vehicle", "animal")
+_VEHICLES = ("car", "truck", "bus", "motorcycle", "bicycle")
+
+SEEN_WORDS: Mapping[str, str] = {
+    "fire": "flames",
+    "smoke": "smoke",
+    "fight": "a fight",
+    "person_down": "a person on the ground",
+    "crash": "a crash",
+    "crowd": "a crowd",
+    "weapon": "a weapon",
+    "person": "people",
+    "vehicle": "vehicles",
+    "animal": "an animal",
+}
+
+
+class Reading(StrEnum):
+    """What the score amounts to, for the wording only; the decision is taken elsewhere, by code."""
+
+    REAL = "real"
+    UNCLEAR = "unclear"
+    FALSE = "false"
+    EXPECTED = "expected"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One measurement worth saying: ``value`` as shown, without unit."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a report may state.
+
+    Attributes:
+        event_type: What the alarm says.
+        reading: What the score says.
+        seen: Attributes the model sees, those of incidents first.
+        absent: Incident attributes it does not see that the alarm is about.
+        people: Most people seen at once; 0 when none were.
+        vehicles: The same for vehicles.
+        measures: At most two measurements.
+        duration: Length of the event in seconds as shown, "" for a single image.
+        zone: Name of the zone or "".
+        site_context: What the site says about itself.
+    """
+
+    event_type: EventType
+    reading: Reading
+    seen: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    people: int = 0
+    vehicles: int = 0
+    measures: tuple[Measure, ...] = ()
+    duration: str = ""
+    zone: str = ""
+    site_context: str = ""
+
+    @property
+    def main_seen(self) -> bool:
+        """Whether what the alarm is about is itself seen."""
+        return MAIN_ATTRIBUTE.get(self.event_type, "") in self.seen
+
+    @property
+    def others_seen(self) -> tuple[str, ...]:
+        """Incident attributes seen beside the one the alarm is about."""
+        main = MAIN_ATTRIBUTE.get(self.event_type, "")
+        return tuple(name for name in self.seen if name in _INCIDENTS and name != main)
+
+
+@dataclass(frozen=True, slots=True)
+class _Phrase:
+    english: str
+    percent: bool = False
+    least: float = 0.0
+
+
+MEASURES: Mapping[str, _Phrase] = {
+    "still_s": _Phrase("no movement for {} s", least=1.0),
+    "torso_angle_deg": _Phrase("the torso tilted {} degrees", least=45.0),
+    "descent": _Phrase("a drop of {} body heights a second", least=0.3),
+    "fire_pixels": _Phrase("flame colours on {} % of the picture", percent=True, least=0.002),
+    "fire_flicker": _Phrase("flicker on {} % of the bright area", percent=True, least=0.05),
+    "smoke_area": _Phrase("haze on {} % of the picture", percent=True, least=0.01),
+    "texture_loss": _Phrase("{} % of the background detail hidden", percent=True, least=0.05),
+    "motion_area": _Phrase("motion on {} % of the picture", percent=True, least=0.005),
+    "flow_peak": _Phrase("a top speed of {} picture widths a second", least=0.05),
+    "limb_speed": _Phrase("limbs moving {} body heights a second", least=0.3),
+    "dwell_s": _Phrase("a stay of {} s", least=1.0),
+    "crowd_density": _Phrase("people on {} % of the picture", percent=True, least=0.03),
+    "vehicle_overlap": _Phrase("vehicles overlapping by {} %", percent=True, least=0.05),
+    "vehicle_stop": _Phrase("a vehicle slowing by {} lengths a second", least=0.3),
+}
+_TOLD: Mapping[EventType, tuple[str, ...]] = {
+    EventType.FALL: ("still_s", "torso_angle_deg", "descent"),
+    EventType.FIRE: ("fire_pixels", "fire_flicker", "smoke_area"),
+    EventType.SMOKE: ("smoke_area", "texture_loss", "motion_area"),
+    EventType.VIOLENCE: ("limb_speed", "motion_area", "flow_peak"),
+    EventType.INTRUSION: ("dwell_s", "motion_area"),
+    EventType.LOITERING: ("dwell_s", "motion_area"),
+    EventType.CROWDING: ("crowd_density", "motion_area"),
+    EventType.ABANDONED_OBJECT: ("dwell_s", "still_s"),
+    EventType.TRAFFIC_ACCIDENT: ("vehicle_stop", "vehicle_overlap", "motion_area"),
+    EventType.OTHER: ("motion_area", "flow_peak"),
+}
+
+
+def shown(value: float) -> str:
+    """Two digits below ten, whole numbers above: 0.4137 -> ``0.41``, 6.24 -> ``6.2``, 78.3 -> ``78``."""
+    if value >= 10:
+        return f"{value:.0f}"
+    text = f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+    return text.rstrip("0").rstrip(".") or "0"
+
+
+def measures_of(event_type: EventType, evidence: Evidence, limit: int = 2) -> tuple[Measure, ...]:
+    """The measurements worth saying for an event type."""
+    told = []
+    for name in _TOLD[event_type]:
+        value = evidence.facts.get(name)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            continue
+        phrase = MEASURES[name]
+        if value >= phrase.least:
+            told.append(Measure(name, shown(100 * value if phrase.percent else value)))
+    return tuple(told[:limit])
+
+
+def measure_english(measure: Measure) -> str:
+    """A measurement as a noun phrase."""
+    return MEASURES[measure.name].english.format(measure.value)
+
+
+def reading_of(score: Score) -> Reading:
+    """The wording a score calls for."""
+    if score.attributes.get(EXPECTED, 0.0) >= 0.5:
+        return Reading.EXPECTED
+    if score.log_odds >= REAL_LOG_ODDS:
+        return Reading.REAL
+    return Reading.UNCLEAR if score.log_odds > FALSE_LOG_ODDS else Reading.FALSE
+
+
+def _count(evidence: Evidence, labels: tuple[str, ...], fact: str) -> int:
+    counted = sum(int(evidence.counts.get(label, 0)) for label in labels)
+    measured = evidence.facts.get(fact)
+    return max(
+        counted, int(measured) if isinstance(measured, (int, float)) and math.isfinite(measured) else 0
+    )
+
+
+def gather(inquiry: Inquiry, score: Score) -> Facts:
+    """The facts of one judged candidate."""
+    event, evidence = inquiry.event_type, inquiry.evidence
+    reading = reading_of(score)
+    people, vehicles = (
+        _count(evidence, ("person",), "person_count"),
+        _count(evidence, _VEHICLES, "vehicle_count"),
+    )
+    probabilities = score.attributes
+    main = MAIN_ATTRIBUTE.get(event, "")
+    seen = [name for name in (*_INCIDENTS, *_SCENERY) if probabilities.get(name, 0.0) >= SEEN_AT]
+    if reading is Reading.FALSE:
+        # A report that calls the alarm false must not also state what the alarm claims.
+        seen = [name for name in seen if name != main or name in _SCENERY]
+    seen = [name for name in seen if name not in ("person", "vehicle")]
+    seen += ["person"] * (people > 0 or probabilities.get("person", 0.0) >= SEEN_AT)
+    seen += ["vehicle"] * (vehicles > 0 or probabilities.get("vehicle", 0.0) >= SEEN_AT)
+    absent = ()
+    if main and main not in seen and (reading is Reading.FALSE or probabilities.get(main, 1.0) < ABSENT_AT):
+        absent = (main,)
+    single = evidence.facts.get("still_image") is True or inquiry.duration_s <= 0
+    return Facts(
+        event_type=event,
+        reading=reading,
+        seen=tuple(sorted(set(seen), key=seen.index)),
+        absent=absent,
+        people=people,
+        vehicles=vehicles,
+        measures=measures_of(event, evidence),
+        duration="" if single else shown(inquiry.duration_s),
+        zone=inquiry.zone or "",
+        site_context=inquiry.site_context,
+    )
+
+
+def reading_line(facts: Facts) -> str:
+    """What the tower is told before it writes: the score's reading, what is seen, what was measured."""
+    seen = ", ".join(SEEN_WORDS[name] for name in facts.seen) or "nothing of note"
+    line = f"Alarm {facts.reading.value}. Visible: {seen}."
+    if facts.people:
+        line += f" People: {facts.people}."
+    if facts.absent:
+        line += f" Not visible: {', '.join(SEEN_WORDS[name] for name in facts.absent)}."
+    if facts.measures:
+        line += f" Measured: {', '.join(measure_english(measure) for measure in facts.measures)}."
+    return line
+
+
+_NAMES: Mapping[EventType, str] = {
+    EventType.FALL: "Fall",
+    EventType.FIRE: "Fire",
+    EventType.SMOKE: "Smoke",
+    EventType.VIOLENCE: "Fight",
+    EventType.INTRUSION: "Intrusion",
+    EventType.LOITERING: "Loitering",
+    EventType.CROWDING: "Crowding",
+    EventType.ABANDONED_OBJECT: "Abandoned object",
+    EventType.TRAFFIC_ACCIDENT: "Traffic accident",
+    EventType.OTHER: "Alarm",
+}
+_STATES: Mapping[Reading, str] = {
+    Reading.REAL: "appears real",
+    Reading.UNCLEAR: "is unclear",
+    Reading.FALSE: "looks false",
+    Reading.EXPECTED: "is expected at this site",
+}
+_ACTIONS: Mapping[EventType, str] = {
+    EventType.FALL: "Send someone to the person now; call medical help if there is no answer.",
+    EventType.FIRE: "Call the fire service and clear the area.",
+    EventType.SMOKE: "Send someone to find the source; call the fire service if it grows.",
+    EventType.VIOLENCE: "Send security now; call the police if it goes on.",
+    EventType.INTRUSION: "Send security to the zone and check who is there.",
+    EventType.LOITERING: "Keep watching; have a guard speak to the person.",
+    EventType.CROWDING: "Watch the density; slow the inflow and open more exits.",
+    EventType.ABANDONED_OBJECT: "Look for the owner; keep people away until it is checked.",
+    EventType.TRAFFIC_ACCIDENT: "Call emergency services; warn traffic behind the accident.",
+    EventType.OTHER: "Have a guard look at it now.",
+}
+
+
+def summary_english(facts: Facts) -> str:
+    """One line: what, where, for how long."""
+    where = f' in "{facts.zone}"' if facts.zone else ""
+    length = f", {facts.duration} s" if facts.duration else ""
+    return f"{_NAMES[facts.event_type]} alarm{where}{length}: {_STATES[facts.reading]}."
+
+
+def action_english(facts: Facts) -> str:
+    """What to do, by event type and reading; composed by code, never generated."""
+    if facts.reading is Reading.REAL:
+        return _ACTIONS[facts.event_type]
+    if facts.reading is Reading.UNCLEAR:
+        return "Look at the frames and the live picture before acting."
+    if facts.reading is Reading.EXPECTED:
+        return "No action while this is expected; keep watching."
+    return "No action needed."
