@@ -36,6 +36,17 @@ def back_ends() -> dict[str, str]:
     return found
 
 
+def check(model_ref: str) -> None:
+    """See whether the back end of ``BACKEND[:NAME]`` exists, without loading it.
+
+    Raises:
+        ConfigError: There is no such back end.
+    """
+    backend = model_ref.partition(":")[0]
+    if backend not in back_ends():
+        raise _unknown(backend)
+
+
 def create(model_ref: str, settings: Settings) -> SitrepChatModel:
     """Make the model that ``BACKEND[:NAME]`` names. Loading its weights may wait until it is first used.
 
@@ -64,6 +75,9 @@ def _factory(backend: str) -> Factory:
             return cast(Factory, entry.load())
         except (ImportError, AttributeError) as error:
             raise ModelMissing(f"model plug-in '{entry.value}' cannot be loaded: {error}") from error
-    raise ConfigError(
-        f"there is no model back end '{backend}'", hint=f"there are: {', '.join(sorted(back_ends()))}"
-    )
+    raise _unknown(backend)
+
+
+def _unknown(backend: str) -> ConfigError:
+    known = ", ".join(sorted(back_ends()))
+    return ConfigError(f"there is no model back end '{backend}'", hint=f"there are: {known}")

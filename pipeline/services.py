@@ -23,6 +23,7 @@ from pydantic import SecretStr
 
 from pipeline.errors import BrokerError, SitrepError, StoreError
 from pipeline.interfaces import Notifier
+from pipeline.notify import build_notifiers
 from pipeline.queue import work
 from pipeline.queue.api import Queue
 from pipeline.queue.broker import Broker
@@ -59,7 +60,7 @@ class Supervisor:
         settings: What to run with.
         worker_count: How many worker groups; ``None``: as the settings say.
         reconcile: Whether to run the reconciler.
-        notifiers: Where alerts go; the log when empty.
+        notifiers: Where alerts go; those of the settings when empty.
         reasoner: ``MODULE:FUNCTION`` that makes the workers' reasoner; "": Sitrep's own.
         worker_options: Further arguments of ``python -m pipeline.queue.worker``.
 
@@ -80,7 +81,7 @@ class Supervisor:
         self.settings = settings
         self._count = settings.workers if worker_count is None else worker_count
         self._reconcile = reconcile
-        self._notifiers = notifiers
+        self._notifiers = notifiers or build_notifiers(settings)
         self._arguments = [*(("--reasoner", reasoner) if reasoner else ()), *worker_options]
         self._broker: Broker | None = None
         self._queue: Queue | None = None

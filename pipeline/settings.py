@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     max_pending: int = Field(20_000, ge=1, description="Jobs waiting in all before new ones are shed.")
     max_pending_per_camera: int = Field(2_000, ge=1, description="The same for one camera.")
 
+    alert_webhook: SecretStr | None = Field(None, description="Address that gets each alert as a JSON POST.")
     retention_days: int = Field(30, ge=1, description="Frames and candidates older than this are removed.")
     host: str = Field("127.0.0.1", description="Address the incident page listens on.")
     port: int = Field(8421, ge=1, le=65535, description="Port of the incident page.")

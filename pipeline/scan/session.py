@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from models import registry
 from pipeline.errors import SitrepError
 from pipeline.queue.api import Queue
+from pipeline.reason import build_reasoner
 from pipeline.rows import scan_row
 from pipeline.scan.candidates import expand, find_candidates
 from pipeline.scan.results import ClipResult, ScanListener, ScanResult, Silent
@@ -67,6 +69,13 @@ class ScanSession:
         self.supervisor = Supervisor(self.settings)
 
     def __enter__(self) -> ScanSession:
+        """Start the services.
+
+        Raises:
+            ConfigError: Model, prompt or policy of the settings do not exist or are wrong.
+        """
+        registry.check(self.settings.model)
+        build_reasoner(self.settings, self.frame_store).check()
         self.supervisor.start()
         return self
 

@@ -1,0 +1,58 @@
+"""Runs the ``sitrep`` command as a user would: its own process, its own data directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CLIPS = Path(__file__).resolve().parent.parent / "evaluation" / "clips"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def error_lines(self) -> list[str]:
+        """The lines that name an error."""
+        return [line for line in self.err.splitlines() if line.startswith("error:")]
+
+
+def environment(data_dir: Path, **extra: str) -> dict[str, str]:
+    """The test's environment with no Sitrep setting but these."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("SITREP_")}
+    clean = {key: value for key, value in clean.items() if key not in ("REDIS_URL", "DATABASE_URL")}
+    return {**clean, "SITREP_DATA_DIR": str(data_dir), "COLUMNS": "200", **extra}
+
+
+def command(*arguments: str | Path) -> list[str]:
+    """The command line of ``sitrep`` in this environment."""
+    return [sys.executable, "-m", "pipeline.cli.main", *map(str, arguments)]
+
+
+def sitrep(*arguments: str | Path, data_dir: Path, timeout: float = 240, **extra: str) -> Ran:
+    """Run a command to its end."""
+    done = subprocess.run(
+        command(*arguments),
+        env=environment(data_dir, **extra),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr + done.stdout, done.stderr
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSON lines file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
