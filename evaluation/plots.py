@@ -146,6 +146,7 @@ def as_svg(figure: Any) -> str:
     # Fixed sizes and the XML prologue have no place inside a page; ids must not repeat across plots.
     text = re.sub(r'(<svg\b[^>]*?) width="[^"]*"', r"\1", text[text.index("<svg") :], count=1)
     text = re.sub(r'(<svg\b[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     unique = f"p{zlib.crc32(text.encode())}_"
     text = re.sub(r'\bid="', f'id="{unique}', text)
     return re.sub(r'(xlink:href="|url\()#', rf"\1#{unique}", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ from pipeline.cli import output
 from pipeline.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
-    from pipeline.rescore import Flips, Outcome, Plan, Selection, Target
+    from pipeline.rescore import Outcome, Plan, Selection, Target
     from pipeline.settings import Settings
 
 app = typer.Typer(help="Judge stored candidates again, see what flips.", invoke_without_command=True)
@@ -167,15 +168,19 @@ def _report(
     *,
     as_json: bool,
 ) -> None:
-    from pipeline.rescore import find_flips, write_flips
+    from pipeline.rescore import find_flips, flips_file, write_flips
     from pipeline.store.engine import open_store
     from pipeline.store.frames import open_frame_store
 
     last = outcome.plan if outcome else plan
-    flips = find_flips(open_store(settings), selection, target)
-    folder = settings.data_dir / "rescore" / plan.run_id
-    page = write_flips(flips, target, folder, open_frame_store(settings))
+    file = flips_file(settings, plan.run_id)
+    if outcome is None and file.is_file():
+        told = json.loads(file.read_text(encoding="utf-8"))
+    else:
+        flips = find_flips(open_store(settings), selection, target)
+        told = write_flips(flips, target, file, open_frame_store(settings))
     ending = str(outcome.ending) if outcome else "nothing to do"
+    page = file.with_suffix(".html")
     if as_json:
         output.print_json(
             {
@@ -186,15 +191,15 @@ def _report(
                 "left": last.left + last.waiting,
                 "missing": last.missing,
                 "failed": outcome.failed if outcome else 0,
-                "compared": flips.compared,
-                "flips": len(flips.flips),
-                "now_reach_a_person": flips.gained,
-                "no_longer_reach_a_person": flips.lost,
+                "compared": told["compared"],
+                "flips": len(told["flips"]),
+                "now_reach_a_person": told["now_reach_a_person"],
+                "no_longer_reach_a_person": told["no_longer_reach_a_person"],
                 "page": str(page),
             }
         )
     else:
-        _print_flips(flips)
+        _print_flips(told)
         output.out.print(f"{ending}: {last.judged} of {last.total} candidates judged", highlight=False)
         output.out.print(f"page: {page}", highlight=False, soft_wrap=True)
     if outcome and outcome.other_text:
@@ -211,17 +216,19 @@ def _print_plan(plan: Plan, target: Target) -> None:
     output.err.print(f"{plan.run_id}: {', '.join(parts)}, {plan.left} to judge", soft_wrap=True)
 
 
-def _print_flips(flips: Flips) -> None:
+def _print_flips(told: dict[str, Any]) -> None:
     from rich.table import Table
 
-    table = Table(title=f"{flips.compared} candidates have a verdict from before", title_justify="left")
+    table = Table(title=f"{told['compared']} candidates have a verdict from before", title_justify="left")
     for heading in ("before", "now", "candidates"):
         table.add_column(heading)
-    for (before, after), number in sorted(flips.table.items()):
-        table.add_row(before, after, str(number), style="" if before == after else "bold")
+    for row in told["table"]:
+        style = "" if row["before"] == row["after"] else "bold"
+        table.add_row(row["before"], row["after"], str(row["n"]), style=style)
     output.out.print(table)
     output.out.print(
-        f"{flips.gained} reach a person only now, {flips.lost} no longer do, {flips.unchanged} are unchanged",
+        f"{told['now_reach_a_person']} reach a person only now, "
+        f"{told['no_longer_reach_a_person']} no longer do, {told['unchanged']} are unchanged",
         highlight=False,
     )
 

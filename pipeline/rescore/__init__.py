@@ -4,7 +4,7 @@ Archive lane only, never an alert, never a change of a live verdict: versions st
 """
 
 from pipeline.rescore.control import cancel, pause, resume_allowed, status
-from pipeline.rescore.flips import Flips, find_flips, write_flips
+from pipeline.rescore.flips import Flips, find_flips, flips_file, write_flips
 from pipeline.rescore.plan import Plan, Selection, Target, make_plan, resolve_target
 from pipeline.rescore.run import Outcome, rescore
 
@@ -16,6 +16,7 @@ __all__ = [
     "Target",
     "cancel",
     "find_flips",
+    "flips_file",
     "make_plan",
     "pause",
     "rescore",

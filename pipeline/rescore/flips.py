@@ -16,6 +16,7 @@ from sqlalchemy import Engine, select
 from pipeline.errors import FrameStoreError
 from pipeline.interfaces import FrameStore
 from pipeline.rescore.plan import Selection, Target, pages, selected
+from pipeline.settings import Settings
 from pipeline.store.engine import read
 from pipeline.store.schema import incidents, jobs, verdicts
 from pipeline.types import Action, Candidate, Moment, View
@@ -126,9 +127,14 @@ def _answers(engine: Engine, candidate_ids: list[str]) -> dict[str, str]:
         return {row.candidate_id: row.state for row in connection.execute(query)}
 
 
-def write_flips(flips: Flips, target: Target, folder: Path, frames: FrameStore) -> Path:
-    """Write ``flips.json`` and the page ``flips.html``; the page's path."""
-    folder.mkdir(parents=True, exist_ok=True)
+def flips_file(settings: Settings, run_id: str) -> Path:
+    """Where the flips of a run are written as data; the page lies beside it."""
+    return settings.data_dir / "rescore" / run_id / "flips.json"
+
+
+def write_flips(flips: Flips, target: Target, file: Path, frames: FrameStore) -> dict[str, Any]:
+    """Write ``flips.json`` and ``flips.html`` beside it; gives what the file says."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     rows = [_row(flip) for flip in flips.flips]
     about = {
         "target": {"model": target.model, "prompt": target.prompt, "prompt_sha256": target.prompt_sha256},
@@ -138,9 +144,6 @@ def write_flips(flips: Flips, target: Target, folder: Path, frames: FrameStore) 
         "no_longer_reach_a_person": flips.lost,
         "table": [{"before": a, "after": b, "n": n} for (a, b), n in sorted(flips.table.items())],
     }
-    (folder / "flips.json").write_text(
-        json.dumps({**about, "flips": rows}, ensure_ascii=False, indent=1), encoding="utf-8"
-    )
     made = Environment(
         loader=PackageLoader("pipeline.rescore", "templates"), autoescape=True, undefined=StrictUndefined
     )
@@ -149,9 +152,11 @@ def write_flips(flips: Flips, target: Target, folder: Path, frames: FrameStore) 
         for row, flip in zip(rows[:MAX_SHOWN], flips.flips, strict=False)
     ]
     page = made.get_template("flips.html").render(about=about, flips=shown, hidden=len(rows) - len(shown))
-    path = folder / "flips.html"
-    path.write_text(page, encoding="utf-8")
-    return path
+    file.with_suffix(".html").write_text(page, encoding="utf-8")
+    # The data last: where they are, the report is whole.
+    content = {**about, "flips": rows}
+    file.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+    return content
 
 
 def _row(flip: Flip) -> dict[str, Any]:
