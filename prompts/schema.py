@@ -67,7 +67,7 @@ class PackFile(_Strict):
     events: dict[EventType, EventSection]
     few_shot: tuple[FewShot, ...] = ()
     limits: Limits = Limits.model_validate({})
-    options: dict[str, JsonScalar] = Field(default_factory=dict, description="Options for the model.")
+    options: dict[str, JsonScalar] = Field(default_factory=dict, description="For the model: report_tokens.")
     changelog: tuple[str, ...] = Field(min_length=1)
 
     @field_validator("events")

@@ -64,7 +64,8 @@ class OpenAIChatModel(SitrepChatModel):
         """A report in the JSON schema; in plain words where the server knows no schemas."""
         from pipeline.reason.parse import report_schema
 
-        options: dict[str, Any] = {"max_tokens": _REPORT_TOKENS}
+        limit = int(inquiry.options.get("report_tokens") or _REPORT_TOKENS)
+        options: dict[str, Any] = {"max_tokens": limit}
         if not self._schema_refused:
             schema = {"name": "report", "schema": report_schema(), "strict": True}
             with_schema = {**options, "response_format": {"type": "json_schema", "json_schema": schema}}
@@ -88,11 +89,12 @@ class OpenAIChatModel(SitrepChatModel):
 
     def _chat(self) -> Any:
         if self._client is None:
-            from langchain_openai import ChatOpenAI
+            # ChatOpenAI itself sends max_completion_tokens, which many compatible servers ignore.
+            from langchain_openai.chat_models.base import BaseChatOpenAI
 
             # Without a key of its own the client would send OPENAI_API_KEY to whatever server is named.
             key = self.api_key or SecretStr("none")
-            self._client = ChatOpenAI(
+            self._client = BaseChatOpenAI(
                 base_url=self.base_url,
                 model=self.model_name,
                 api_key=key,

@@ -36,6 +36,7 @@ class Site:
         self.library = PromptLibrary(folder, SHIPPED)
         self._overrides: Watched[Overrides] = Watched(folder / OVERRIDES_FILE, load_overrides)
         self._policy: Watched[Policy] = Watched(settings.policy or DEFAULT_POLICY, load_policy)
+        self._hashed: tuple[Policy, str] | None = None
         self.calibrations: Calibrations = load_calibrations(
             *sorted((settings.data_dir / "calibration").glob("*.json")),
             *sorted(MODELS.glob("*/weights/calibration.json")),
@@ -53,7 +54,10 @@ class Site:
 
     def policy_sha256(self) -> str:
         """Hash of the policy's content, for the provenance."""
-        return canonical_sha256(self._policy.get().model_dump(mode="json"))
+        policy = self._policy.get()
+        if self._hashed is None or self._hashed[0] is not policy:
+            self._hashed = (policy, canonical_sha256(policy.model_dump(mode="json")))
+        return self._hashed[1]
 
     def prompt(self, candidate: Candidate, ref: str | None = None) -> ChosenPrompt:
         """The prompt for one candidate; ``ref`` pins it, else override, else setting. Raises PromptError."""

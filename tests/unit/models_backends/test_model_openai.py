@@ -96,6 +96,7 @@ def test_narrative_asks_for_the_schema_and_can_be_read(
     reply = model(server, "good", settings).narrate(inquiry, Score(2.0))
     assert parse_report(reply, "en").title == "Person on the floor"
     body = last_call(server)["body"]
+    assert body["max_tokens"] == 700
     assert body["response_format"]["json_schema"]["schema"]["required"][0] == "observations"
 
 

@@ -220,7 +220,7 @@ def test_shares_must_add_up(tmp_path: Path) -> None:
 
 
 OVERRIDES = """
-site: {site_context: the site, options: {max_new_tokens: 100}}
+site: {site_context: the site, options: {report_tokens: 100}}
 zones:
   stairs*: {site_context: the stairs, events: {fall: {look_alikes: sitting on steps}}}
 cameras:
@@ -248,7 +248,7 @@ def test_overrides_merge_from_site_to_the_zone_of_a_camera(tmp_path: Path) -> No
     assert "Did somebody fall down the stairs? Not sitting on steps." in text
     assert "camera 7's upper stairs" in text
     assert "the setting" not in text
-    assert rendered.options["max_new_tokens"] == 100
+    assert rendered.options["report_tokens"] == 100
     assert rendered.sha256 != load_pack().sha256
 
 
