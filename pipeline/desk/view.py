@@ -121,7 +121,7 @@ def _picture(
         regions = {
             tuple(other["box"])
             for other in all_frames
-            if other["view"] == "region" and other["moment"] == frame["moment"] and other.get("box")
+            if other["view"] == "region" and other["t_s"] == frame["t_s"] and other.get("box")
         }
         boxes += [_drawn(region, crop, frame, "", "region") for region in sorted(regions)]
     return Picture(

@@ -24,6 +24,8 @@ from pipeline.report.rows import ClipNote, ReportRow, clip_name, summarise
 _TEMPLATES = Path(__file__).parent / "templates"
 _ORDER = {"escalate": 0, "review": 1, "dismiss": 2}
 _PRIORITY = {"critical": 0, "high": 1, "medium": 2, "low": 3}
+_ALIKE = {"fire": ("fire", "smoke"), "smoke": ("fire", "smoke")}
+"""Types that are one event: where there is fire there is smoke."""
 _MOST_PICTURES = 4
 _LARGE, _SMALL = 720, 360
 
@@ -50,9 +52,17 @@ class Card:
 
     @property
     def right(self) -> bool | None:
-        """Whether the decision agrees with what is known; ``None`` also where a person is asked."""
+        """Whether the decision agrees with what is known.
+
+        ``None`` where a person is asked, where nothing is known, and for an alarm of another type than
+        what happened in the clip, of which nothing is known either.
+        """
         decision = self.row.get("decision")
         if self.clip is None or self.clip.incident is None or decision not in ("escalate", "dismiss"):
+            return None
+        if self.clip.incident and self.row["event_type"] not in _ALIKE.get(
+            self.clip.label, (self.clip.label,)
+        ):
             return None
         return bool(self.clip.incident == (decision == "escalate"))
 

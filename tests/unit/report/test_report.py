@@ -101,7 +101,7 @@ def test_report_is_one_file_that_says_everything(tmp_path: Path) -> None:
         "1 of 1</b> false alarms stopped",
         "1 of 1</b> incidents reached a person",
         "no video stream",
-        "42 s",
+        "42.0 s",
         "incident@1.0.0",
     ):
         assert words in page, words
@@ -158,6 +158,14 @@ def test_detections_without_verdict_and_failures() -> None:
     assert "Fall at 0:01.0" in page
     assert "No verdict (reply: &lt;b&gt;bad&lt;/b&gt;)" in page
     assert "no score" in page
+
+
+def test_an_alarm_of_another_type_is_neither_right_nor_wrong() -> None:
+    clips = [ClipNote("fall.mp4", label="fall", incident=True)]
+    page = render_report([ReportRow(scan("fall.mp4", "dismiss", event_type="fire"))], clips=clips)
+    assert "Known: Fall" in page
+    page = render_report([ReportRow(scan("fall.mp4", "dismiss"))], clips=clips)
+    assert "Differs from what is known: Fall" in page
 
 
 def test_empty_report_says_so() -> None:
