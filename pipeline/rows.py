@@ -41,6 +41,7 @@ def scan_row(
         "start_s": round(candidate.start_s, 3),
         "end_s": round(candidate.end_s, 3),
         "zone": candidate.zone,
+        "wall_time": candidate.wall_time,
         "trigger": {"name": candidate.trigger.name, "score": round(candidate.trigger.score, 4)},
         "decision": str(verdict.action) if verdict else None,
         "priority": str(verdict.priority) if verdict else None,
