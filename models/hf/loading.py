@@ -70,8 +70,13 @@ def load(name: str, threads: int = 0) -> Loaded:
     if threads:
         torch.set_num_threads(threads)
     folder = Path(name).expanduser()
-    where = {"local_files_only": True} if folder.is_dir() else {}
     source = str(folder) if folder.is_dir() else name
+    where = {"local_files_only": folder.is_dir() or _is_cached(name)}
+    if not where["local_files_only"] and not _hub_answers():
+        raise ModelMissing(
+            f"model {name} is not on this machine and the model hub cannot be reached",
+            hint="copy the model into a folder and name the folder: transformers:FOLDER",
+        )
     gpu = torch.cuda.is_available()
     # CPUs without AMX compute bfloat16 a hundred times slower than float32.
     placement = {"dtype": "auto", "device_map": "auto"} if gpu else {"dtype": torch.float32}
@@ -80,7 +85,7 @@ def load(name: str, threads: int = 0) -> Loaded:
         model = AutoModelForImageTextToText.from_pretrained(source, **placement, **where)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
-        hint = "see: sitrep models doctor" if where else "download it to a folder first, and name the folder"
+        hint = "name the folder of an image-text-to-text model saved by save_pretrained"
         raise ModelMissing(f"model {name} cannot be loaded: {reason}", hint=hint) from error
     model.eval()
     tokenizer = processor.tokenizer
@@ -88,6 +93,26 @@ def load(name: str, threads: int = 0) -> Loaded:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return Loaded(model, processor, tokenizer, model.device)
+
+
+def _is_cached(name: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(name, "config.json"), str)
+
+
+def _hub_answers() -> bool:
+    """One short question: the hub client itself would try again for minutes, file by file."""
+    import httpx
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        httpx.head(constants.ENDPOINT, timeout=5.0)
+    except httpx.HTTPError:
+        return False
+    return True
 
 
 def _processor(source: str, where: dict[str, bool]) -> Any:

@@ -147,3 +147,13 @@ def test_plain_chat_takes_images(checkpoints: Path, settings: Settings, inquiry:
     model = registry.create(f"transformers:{checkpoints / 'qwen2vl'}", settings)
     reply = model.invoke(list(inquiry.messages), max_tokens=5)
     assert isinstance(reply.content, str)
+
+
+def test_a_hub_that_does_not_answer_fails_fast(
+    settings: Settings, inquiry: Inquiry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(ModelMissing, match="hub cannot be reached"):
+        registry.create("transformers:Nobody/no-such-model", settings).score([inquiry])
