@@ -167,8 +167,8 @@ TEXT: dict[str, tuple[str, str]] = {
     "broken": ("Something went wrong.", "문제가 발생했습니다."),
     "store_down": ("The database cannot be reached.", "데이터베이스에 연결할 수 없습니다."),
     "store_down_help": (
-        "Incidents are still being collected. Tell the site engineer; try again in a moment.",
-        "상황 수집은 계속됩니다. 담당자에게 알리고 잠시 후 다시 시도하세요.",
+        "New incidents cannot be shown now. Tell the site engineer, and try again in a moment.",
+        "지금은 새 상황을 표시할 수 없습니다. 담당자에게 알리고 잠시 후 다시 시도하세요.",
     ),
     "signed_out_help": ("You are signed out. Sign in again.", "로그아웃되었습니다. 다시 로그인하세요."),
     "forged_help": (
