@@ -20,11 +20,31 @@ class _Check:
     holds: Callable[[float], bool]
 
 
+# Limits for the wording of a check only: neither score nor decision reads them.
 _MEASURED = {
     EventType.FALL: (
         _Check("torso lies flat", "torso_angle_deg", lambda value: value >= 55),
+        _Check("drops fast", "descent", lambda value: value >= 0.8),
         _Check("stays still", "still_s", lambda value: value >= 2),
     ),
+    EventType.FIRE: (
+        _Check("flame colours", "fire_pixels", lambda value: value >= 0.002),
+        _Check("flickers", "fire_flicker", lambda value: value >= 0.1),
+        _Check("grows", "fire_growth", lambda value: value >= 1.2),
+    ),
+    EventType.SMOKE: (
+        _Check("haze spreads", "smoke_spread", lambda value: value >= 0.005),
+        _Check("hides the background", "texture_loss", lambda value: value >= 0.2),
+    ),
+    EventType.VIOLENCE: (
+        _Check("people touch", "people_distance", lambda value: value <= 0.05),
+        _Check("limbs move fast", "limb_speed", lambda value: value >= 2),
+    ),
+    EventType.TRAFFIC_ACCIDENT: (
+        _Check("a vehicle stops hard", "vehicle_stop", lambda value: value >= 1.5),
+        _Check("vehicles overlap", "vehicle_overlap", lambda value: value >= 0.2),
+    ),
+    EventType.CROWDING: (_Check("densely covered", "crowd_density", lambda value: value >= 0.3),),
     EventType.LOITERING: (_Check("stays long", "dwell_s", lambda value: value >= 30),),
     EventType.INTRUSION: (_Check("stays in the zone", "dwell_s", lambda value: value >= 1),),
     EventType.ABANDONED_OBJECT: (_Check("lies still", "still_s", lambda value: value >= 10),),
