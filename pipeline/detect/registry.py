@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+from pipeline.detect.scene import AppearanceScorer
 from pipeline.errors import ConfigError
 from pipeline.interfaces import Detector, PoseEstimator
 
@@ -14,6 +15,10 @@ DETECTORS: dict[str, str] = {"ssd": "models.detect.ssd:SsdMobileNetV2"}
 
 POSE_ESTIMATORS: dict[str, str] = {"movenet": "models.detect.movenet:MoveNetMultiPose"}
 """The same for pose estimators."""
+
+
+APPEARANCE_SCORERS: dict[str, str] = {"eyes": "models.detect.appearance:EmbeddedEyes"}
+"""The same for appearance scorers."""
 
 
 def make_detector(name: str, data_dir: Path, *, threads: int = 0) -> Detector:
@@ -37,6 +42,18 @@ def make_pose_estimator(name: str, data_dir: Path, *, threads: int = 0) -> PoseE
     """
     made = _factory(POSE_ESTIMATORS, name, "pose estimator")(data_dir, threads=threads)
     assert isinstance(made, PoseEstimator)
+    return made
+
+
+def make_appearance_scorer(name: str, data_dir: Path, *, threads: int = 0) -> AppearanceScorer:
+    """Load an appearance scorer by its registered name.
+
+    Raises:
+        ConfigError: No appearance scorer has this name.
+        ModelMissing: Its weights are not installed.
+    """
+    made = _factory(APPEARANCE_SCORERS, name, "appearance scorer")(data_dir, threads=threads)
+    assert isinstance(made, AppearanceScorer)
     return made
 
 

@@ -27,7 +27,8 @@ class Scene:
         tracks: All tracks alive, also those not seen just now.
         ended: Tracks that ended with this frame.
         is_still: The source is a single picture.
-        attributes: What an appearance scorer sees in the frame, by name; empty without one.
+        attributes: What an appearance scorer saw in this frame or shortly before, by name; empty without
+            one.
     """
 
     frame: Frame

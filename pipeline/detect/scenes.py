@@ -25,12 +25,14 @@ class LookParams:
         pose_probe: With motion but no person, pose is tried on every so many looks: it finds some that
             the detector misses.
         pose_adds: A person whom only the pose estimator sees counts from this score on.
+        appearance_every_s: With motion, the whole frame's appearance is scored this often.
     """
 
     idle_every_s: float = 2.0
     pose_hold_s: float = 1.5
     pose_probe: int = 3
     pose_adds: float = 0.3
+    appearance_every_s: float = 1.0
 
 
 class SceneReader:
@@ -39,7 +41,7 @@ class SceneReader:
     Args:
         detector: Finds objects.
         pose: Finds people's key points.
-        appearance: Reads attributes off single pictures; optional.
+        appearance: Reads attributes off whole frames; optional.
         params: When the detectors look.
     """
 
@@ -58,6 +60,8 @@ class SceneReader:
         self._last_s: float | None = None
         self._looked_s = self._person_s = -1e9
         self._probe = 0
+        self._scored_s = -1e9
+        self._attributes: Mapping[str, float] = {}
 
     def read(self, frame: Frame, *, is_still: bool = False) -> Scene:
         """Measure one frame.
@@ -76,9 +80,11 @@ class SceneReader:
             return Scene(frame, dt_s, small, motion, False, Detections.empty(), Poses.empty(), tracks=tracks)
         detections, poses = self._look(frame, is_still)
         seen = self._tracker.update(detections, frame.t_s)
-        attributes: Mapping[str, float] = {}
-        if is_still and self._appearance is not None:
-            attributes = self._appearance.score(frame.image)
+        if (
+            self._appearance is not None
+            and frame.t_s - self._scored_s >= self.params.appearance_every_s - 0.01
+        ):
+            self._attributes, self._scored_s = self._appearance.score(frame.image), frame.t_s
         return Scene(
             frame,
             dt_s,
@@ -91,7 +97,7 @@ class SceneReader:
             tuple(self._tracker.tracks),
             tuple(self._tracker.ended),
             is_still,
-            attributes,
+            self._attributes,
         )
 
     def _look(self, frame: Frame, is_still: bool) -> tuple[Detections, Poses]:

@@ -9,7 +9,7 @@ from pipeline.detect import facts
 from pipeline.detect.catalog import TriggerFactory, make_triggers
 from pipeline.detect.events import Event, EventBuilder, EventParams
 from pipeline.detect.keyframes import FrameRing, store_views
-from pipeline.detect.registry import make_detector, make_pose_estimator
+from pipeline.detect.registry import make_appearance_scorer, make_detector, make_pose_estimator
 from pipeline.detect.scene import AppearanceScorer
 from pipeline.detect.scenes import LookParams, SceneReader
 from pipeline.errors import SourceError
@@ -34,7 +34,7 @@ class Stage1:
         detector: Finds objects.
         pose: Finds people's key points.
         triggers: Factories of triggers; ``None`` for all defaults.
-        appearance: Reads attributes off single pictures; optional.
+        appearance: Reads attributes off whole frames; optional.
         event_params: How firings become events.
         look_params: When the detectors look.
     """
@@ -147,4 +147,5 @@ def build_stage1(settings: Settings, frame_store: FrameStore) -> Stage1:
         frame_store,
         make_detector("ssd", settings.data_dir, threads=threads),
         make_pose_estimator("movenet", settings.data_dir, threads=threads),
+        appearance=make_appearance_scorer("eyes", settings.data_dir, threads=threads),
     )

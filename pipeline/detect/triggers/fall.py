@@ -34,7 +34,9 @@ class FallParams:
         vanish_s: A person not seen for this long after a descent has vanished.
         min_height: Smallest standing height looked at, share of the frame's height.
         still_lying: Least lying evidence on a single picture.
-        attribute: Least ``person_down`` probability of an appearance scorer on a single picture.
+        attribute: Least ``person_down`` probability of an appearance scorer for the look alone to count.
+        still_attribute: The same on a single picture.
+        attribute_frames: In a video so many frames in a row must look so.
     """
 
     descent: float = 0.35
@@ -45,7 +47,9 @@ class FallParams:
     vanish_s: float = 0.5
     min_height: float = 0.05
     still_lying: float = 0.3
-    attribute: float = 0.3
+    attribute: float = 0.5
+    still_attribute: float = 0.15
+    attribute_frames: int = 8
 
 
 @dataclass(slots=True)
@@ -70,6 +74,7 @@ class FallTrigger:
     def __init__(self, params: FallParams | None = None) -> None:
         self.params = params or FallParams()
         self._people: dict[int, _Person] = {}
+        self._down = 0
 
     def update(self, scene: Scene) -> Firing | None:
         """Take in one sampled frame."""
@@ -87,7 +92,18 @@ class FallTrigger:
                 firings += self._unseen(scene, track, person)
         alive = {track.track_id for track in scene.tracks}
         self._people = {key: person for key, person in self._people.items() if key in alive}
+        if not firings:
+            firings += self._looks_down(scene)
         return max(firings, key=lambda firing: firing.score, default=None)
+
+    def _looks_down(self, scene: Scene) -> list[Firing]:
+        down = scene.attributes.get("person_down", 0.0)
+        self._down = self._down + 1 if down >= self.params.attribute else 0
+        if self._down < self.params.attribute_frames:
+            return []
+        note = "The picture as a whole looks like a person on the ground."
+        people = len(scene.boxes(frozenset({"person"}), 0.3))
+        return [Firing(0.2 + 0.5 * down, note, {facts.PERSON_COUNT: people})]
 
     def _seen(self, scene: Scene, track: Track, person: _Person) -> list[Firing]:
         standing = standing_height(track)
@@ -153,7 +169,7 @@ class FallTrigger:
                 note = f"Person {row + 1} lies or is bent low."
                 firings.append(Firing(0.3 + 0.6 * lying, note, measured, scene.norm(box)))
         down = scene.attributes.get("person_down", 0.0)
-        if down >= self.params.attribute:
+        if down >= self.params.still_attribute:
             note = "The picture as a whole looks like a person on the ground."
             firings.append(Firing(0.2 + 0.7 * down, note, {facts.STILL_IMAGE: True}, None))
         return max(firings, key=lambda firing: firing.score, default=None)

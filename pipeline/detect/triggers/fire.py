@@ -29,15 +29,19 @@ class FireParams:
         min_pixels: Least share of the frame in flame colours.
         flicker: Least share of the flame-coloured area that changes between sampled frames.
         frames: How many of the last five frames must agree.
-        still_pixels: Least share of a single picture in flame colours.
-        attribute: Least ``fire`` probability of an appearance scorer on a single picture.
+        still_pixels: Least share of a single picture in flame colours, where nothing scores appearance.
+        attribute: From this ``fire`` probability of an appearance scorer on, the look alone counts.
+        still_attribute: Least such probability on a single picture.
+        veto: Below this one, colours do not count.
     """
 
     min_pixels: float = 0.0006
     flicker: float = 0.12
     frames: int = 3
     still_pixels: float = 0.002
-    attribute: float = 0.3
+    attribute: float = 0.4
+    still_attribute: float = 0.1
+    veto: float = 0.03
 
 
 class FireTrigger:
@@ -69,13 +73,21 @@ class FireTrigger:
         if earlier is None or earlier_grey is None or earlier.shape != mask.shape:
             return None
         flicker = flickering(mask, earlier, grey, earlier_grey)
-        self._votes.append(share >= self.params.min_pixels and flicker >= self.params.flicker)
+        seen = scene.attributes.get("fire")
+        coloured = share >= self.params.min_pixels and flicker >= self.params.flicker
+        self._votes.append(
+            coloured
+            if seen is None
+            else seen >= self.params.attribute or (coloured and seen >= self.params.veto)
+        )
         if sum(self._votes) < self.params.frames or not self._votes[-1]:
             if not any(self._votes):
                 self._first_share = 0.0
             return None
         self._first_share = self._first_share or share
-        score = 0.3 + 0.4 * min(1.0, share / 0.03) ** 0.5 + 0.3 * min(1.0, flicker / 0.5)
+        score = (
+            0.2 + 0.2 * min(1.0, share / 0.03) ** 0.5 + 0.2 * min(1.0, flicker / 0.5) + 0.4 * (seen or 0.0)
+        )
         measured = {
             facts.FIRE_PIXELS: round(share, 4),
             facts.FIRE_FLICKER: round(flicker, 2),
@@ -86,10 +98,10 @@ class FireTrigger:
         return Firing(score, note, measured, around(mask))
 
     def _still(self, scene: Scene, mask: _Mask, share: float) -> Firing | None:
-        seen = scene.attributes.get("fire", 0.0)
-        if share < self.params.still_pixels and seen < self.params.attribute:
+        seen = scene.attributes.get("fire")
+        if share < self.params.still_pixels if seen is None else seen < self.params.still_attribute:
             return None
-        score = max(0.2 + 0.4 * min(1.0, share / 0.05) ** 0.5, 0.2 + 0.7 * seen)
+        score = 0.2 + 0.4 * min(1.0, share / 0.05) ** 0.5 if seen is None else 0.2 + 0.7 * seen
         measured = {facts.FIRE_PIXELS: round(share, 4), facts.STILL_IMAGE: True}
         note = f"Flame-coloured light covers {share:.1%} of the picture."
         return Firing(score, note, measured, around(mask) if share else None)

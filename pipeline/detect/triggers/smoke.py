@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.detect import facts
 from pipeline.detect.scene import Firing, Scene
@@ -30,8 +31,11 @@ class SmokeParams:
         min_area: Least share of blocks.
         frames: How many of the last eight frames must agree.
         background_s: Time constant of the background.
-        still_area: Least smoke-like share of a single picture.
-        attribute: Least ``smoke`` probability of an appearance scorer on a single picture.
+        stay_s: A block must look so this long: people pass, smoke stays.
+        still_area: Least smoke-like share of a single picture, where nothing scores appearance.
+        attribute: From this ``smoke`` probability of an appearance scorer on, the look alone counts.
+        still_attribute: Least such probability on a single picture.
+        veto: Below this one, texture and colour do not count.
     """
 
     block: int = 10
@@ -41,8 +45,11 @@ class SmokeParams:
     min_area: float = 0.02
     frames: int = 5
     background_s: float = 15.0
+    stay_s: float = 1.0
     still_area: float = 0.04
-    attribute: float = 0.3
+    attribute: float = 0.4
+    still_attribute: float = 0.1
+    veto: float = 0.03
 
 
 class SmokeTrigger:
@@ -59,6 +66,7 @@ class SmokeTrigger:
         self.params = params or SmokeParams()
         self._texture: Array | None = None
         self._mean: Array | None = None
+        self._stay: Array | None = None
         self._votes: deque[bool] = deque(maxlen=8)
         self._areas: deque[tuple[float, float]] = deque(maxlen=40)
 
@@ -68,7 +76,7 @@ class SmokeTrigger:
             return self._still(scene)
         texture, mean, saturation = blocks(scene.small, self.params.block)
         if self._texture is None or self._mean is None or self._texture.shape != texture.shape:
-            self._texture, self._mean = texture, mean
+            self._texture, self._mean, self._stay = texture, mean, np.zeros_like(mean)
             return None
         lost = 1.0 - texture / np.maximum(self._texture, 1e-3)
         changed = np.abs(mean - self._mean) >= self.params.brightness_change
@@ -79,19 +87,29 @@ class SmokeTrigger:
             & (saturation <= self.params.max_saturation)
             & (mean >= 50)
         )
+        smoky &= ~_alive(scene, mean.shape)
+        assert self._stay is not None
+        self._stay = np.where(smoky, self._stay + scene.dt_s, np.maximum(self._stay - scene.dt_s, 0)).astype(
+            np.float32
+        )
+        smoky &= self._stay >= self.params.stay_s
         rate = min(1.0, scene.dt_s / self.params.background_s)
         self._texture += rate * (texture - self._texture)
         self._mean += rate * (mean - self._mean)
         area = float(smoky.mean())
         self._areas.append((scene.t_s, area))
         sudden = scene.motion.global_change > 0.3
-        self._votes.append(area >= self.params.min_area and not sudden)
+        seen = scene.attributes.get("smoke")
+        hazy = area >= self.params.min_area and not sudden
+        self._votes.append(
+            hazy if seen is None else seen >= self.params.attribute or (hazy and seen >= self.params.veto)
+        )
         if sum(self._votes) < self.params.frames or not self._votes[-1]:
             return None
         first_s, first = self._areas[0]
         spread = (area - first) / max(scene.t_s - first_s, 0.5)
-        hidden = float(lost[smoky].mean())
-        score = 0.3 + 0.35 * min(1.0, area / 0.15) + 0.35 * min(1.0, max(0.0, hidden - 0.3) / 0.5)
+        hidden = float(lost[smoky].mean()) if area else 0.0
+        score = 0.2 + 0.2 * min(1.0, area / 0.15) + 0.2 * min(1.0, hidden / 0.8) + 0.4 * (seen or 0.0)
         measured = {
             facts.SMOKE_AREA: round(area, 3),
             facts.SMOKE_SPREAD: round(spread, 4),
@@ -103,13 +121,26 @@ class SmokeTrigger:
 
     def _still(self, scene: Scene) -> Firing | None:
         plume = smoke_like(scene.small)
-        share, seen = float(plume.mean()), scene.attributes.get("smoke", 0.0)
-        if share < self.params.still_area and seen < self.params.attribute:
+        share, seen = float(plume.mean()), scene.attributes.get("smoke")
+        if share < self.params.still_area if seen is None else seen < self.params.still_attribute:
             return None
         measured = {facts.SMOKE_AREA: round(share, 3), facts.STILL_IMAGE: True}
-        score = max(0.2 + 0.3 * min(1.0, share / 0.3), 0.2 + 0.7 * seen)
+        score = 0.2 + 0.3 * min(1.0, share / 0.3) if seen is None else 0.2 + 0.7 * seen
         note = f"Pale, colourless, textureless haze covers {share:.0%} of the picture."
         return Firing(score, note, measured, around(plume) if share else None)
+
+
+def _alive(scene: Scene, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Blocks behind people, vehicles and animals: those hide the background too."""
+    covered = np.zeros(shape, bool)
+    rows, columns = shape
+    for track in scene.tracks:
+        x1, y1, x2, y2 = scene.norm(track.box)
+        covered[
+            max(0, int(y1 * rows) - 1) : int(y2 * rows) + 2,
+            max(0, int(x1 * columns) - 1) : int(x2 * columns) + 2,
+        ] = True
+    return covered
 
 
 def blocks(small: Image, side: int) -> tuple[Array, Array, Array]:
@@ -129,7 +160,7 @@ def blocks(small: Image, side: int) -> tuple[Array, Array, Array]:
     return np.asarray(texture), np.asarray(mean), np.asarray(colour)
 
 
-def smoke_like(small: Image) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+def smoke_like(small: Image) -> NDArray[np.bool_]:
     """Blocks of one picture that may be smoke: pale or grey, nearly colourless, soft but not flat.
 
     Blocks connected to the top edge that are perfectly smooth are taken for sky.

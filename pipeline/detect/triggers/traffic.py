@@ -32,7 +32,9 @@ class TrafficParams:
         jolt: Flow peak (frame widths per second) over the running mean that fires near a vehicle.
         min_speed: Slower vehicles have no direction, own lengths per second.
         still_overlap: Least overlap on a single picture.
-        attribute: Least ``crash`` probability of an appearance scorer on a single picture.
+        attribute: Least ``crash`` probability of an appearance scorer for the look alone to count.
+        still_attribute: The same on a single picture.
+        attribute_frames: In a video so many frames in a row must look so.
     """
 
     overlap: float = 0.12
@@ -42,7 +44,9 @@ class TrafficParams:
     jolt: float = 3.0
     min_speed: float = 0.35
     still_overlap: float = 0.05
-    attribute: float = 0.25
+    attribute: float = 0.6
+    still_attribute: float = 0.1
+    attribute_frames: int = 8
 
 
 class TrafficTrigger:
@@ -58,6 +62,7 @@ class TrafficTrigger:
     def __init__(self, params: TrafficParams | None = None) -> None:
         self.params = params or TrafficParams()
         self._peaks: deque[float] = deque(maxlen=25)
+        self._crashed = 0
 
     def update(self, scene: Scene) -> Firing | None:
         """Take in one sampled frame."""
@@ -95,6 +100,11 @@ class TrafficTrigger:
             firings.append(Firing(score, note, measured, box, scene.t_s - 1.0))
         if vehicles and usual > 0.02 and scene.motion.flow_peak > params.jolt * usual:
             firings.append(self._jolt(scene, vehicles, usual))
+        crash = scene.attributes.get("crash", 0.0)
+        self._crashed = self._crashed + 1 if crash >= params.attribute else 0
+        if not firings and self._crashed >= params.attribute_frames:
+            note = "The picture as a whole looks like a crash."
+            firings.append(Firing(0.2 + 0.5 * crash, note, {facts.VEHICLE_COUNT: len(vehicles)}))
         return max(firings, key=lambda firing: firing.score, default=None)
 
     def _jolt(self, scene: Scene, vehicles: list[Track], usual: float) -> Firing:
@@ -112,7 +122,7 @@ class TrafficTrigger:
         vehicles = scene.boxes(VEHICLES, 0.2)
         common, pair = touching(vehicles)
         seen = scene.attributes.get("crash", 0.0)
-        if (not vehicles or common < self.params.still_overlap) and seen < self.params.attribute:
+        if (not vehicles or common < self.params.still_overlap) and seen < self.params.still_attribute:
             return None
         measured = {
             facts.VEHICLE_COUNT: len(vehicles),

@@ -38,10 +38,10 @@ class ViolenceParams:
 
     window_s: float = 2.0
     frames: int = 5
-    score: float = 0.3
+    score: float = 0.25
     min_energy: float = 0.004
     still_gap: float = 0.1
-    attribute: float = 0.3
+    attribute: float = 0.15
 
 
 @dataclass(frozen=True, slots=True)
