@@ -76,7 +76,8 @@ class PromptReasoner:
         """One verdict a candidate, in order; scores are asked for in one batch.
 
         Raises:
-            ModelTimeout, ModelUnavailable, ModelMissing: No judgement was possible; try again later.
+            ModelTimeout, ModelUnavailable: No judgement was possible now; try again.
+            ModelError, ConfigError: None will be: the model is missing, refuses the request or cannot score.
         """
         asked = [self._ask(candidate) for candidate in candidates]
         open_questions = [item for item in asked if item.inquiry is not None]

@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ from pipeline.errors import (
     ModelUnavailable,
     ReplyError,
 )
-from pipeline.reason.builtin import builtin_inquiry
+from pipeline.reason import build_reasoner
+from pipeline.reason.builtin import builtin_image, builtin_inquiry
 from pipeline.reason.parse import parse_report
 from pipeline.settings import Settings
+from pipeline.types import Action, KeyFrame, Moment, Verdict, VerdictState, View
+from prompts.example import example_candidate
 
 STUB = Path(__file__).with_name("stub_server.py")
 
@@ -195,3 +199,44 @@ def test_bad_addresses_are_named(name: str, settings: Settings) -> None:
 def test_credentials_in_the_address_do_not_reach_the_model_id(settings: Settings) -> None:
     chat = registry.create("openai:http://user:pass@127.0.0.1:9/v1#m", settings)
     assert "pass" not in chat.model_id
+
+
+class OneFrame:
+    def put(self, encoded: bytes) -> str:
+        return ""
+
+    def get(self, sha256: str) -> bytes:
+        return builtin_image()
+
+
+def judge(server: str, kind: str, tmp_path: Path) -> Verdict:
+    candidate = replace(example_candidate("fall"), key_frames=(KEY_FRAME,))
+    settings = Settings(data_dir=tmp_path, model=f"openai:{server}#{kind}", model_timeout_s=1.0)
+    return build_reasoner(settings, OneFrame()).judge([candidate])[0]
+
+
+KEY_FRAME = KeyFrame("a" * 64, View.FULL, Moment.PEAK, 4.0, 320, 240)
+
+
+def test_a_verdict_through_a_server(server: str, tmp_path: Path) -> None:
+    verdict = judge(server, "good", tmp_path)
+    assert verdict.action is Action.ESCALATE
+    assert verdict.score == pytest.approx(0.7 / 0.85)
+    assert verdict.provenance.model == f"openai:{server}#good"
+
+
+@pytest.mark.parametrize("kind", ["garbage", "wrong-shape", "neither", "empty", "truncated", "refusal"])
+def test_an_unreadable_server_sends_the_candidate_to_a_person(server: str, tmp_path: Path, kind: str) -> None:
+    verdict = judge(server, kind, tmp_path)
+    assert (verdict.state, verdict.action) == (VerdictState.FAILED, Action.REVIEW)
+    assert verdict.score is None
+    assert verdict.error_source == "reply"
+
+
+@pytest.mark.parametrize("kind", ["status-500", "status-429", "hang", "drop"])
+def test_a_server_that_is_away_leaves_the_candidate_to_the_queue(
+    server: str, tmp_path: Path, kind: str
+) -> None:
+    with pytest.raises((ModelUnavailable, ModelTimeout)) as caught:
+        judge(server, kind, tmp_path)
+    assert caught.value.retryable
