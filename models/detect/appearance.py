@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.embedded.vision import ATTRIBUTES, VisionEncoder
+from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionEncoder
 from pipeline.types import Image, View
 
 
@@ -17,13 +17,14 @@ class EmbeddedEyes:
     Args:
         data_dir: Where the converted network is cached.
         threads: CPU threads; 0 for all cores.
+        weights_dir: Where the weights are; the committed ones by default.
 
     Raises:
         ModelMissing: The weights are absent or damaged.
     """
 
-    def __init__(self, data_dir: Path, *, threads: int = 0) -> None:
-        self._encoder = VisionEncoder(data_dir / "openvino", threads)
+    def __init__(self, data_dir: Path, *, threads: int = 0, weights_dir: Path = WEIGHTS_DIR) -> None:
+        self._encoder = VisionEncoder(data_dir / "openvino", threads, weights_dir=weights_dir)
 
     @property
     def name(self) -> str:

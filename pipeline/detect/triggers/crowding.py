@@ -34,7 +34,7 @@ class CrowdingParams:
     density: float = 0.45
     min_score: float = 0.25
     frames: int = 3
-    attribute: float = 0.5
+    attribute: float = 0.4
 
 
 class CrowdingTrigger:

@@ -41,7 +41,7 @@ class FireParams:
     still_pixels: float = 0.002
     attribute: float = 0.4
     still_attribute: float = 0.1
-    veto: float = 0.03
+    veto: float = 0.02
 
 
 class FireTrigger:

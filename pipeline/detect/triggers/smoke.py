@@ -48,8 +48,8 @@ class SmokeParams:
     stay_s: float = 1.0
     still_area: float = 0.04
     attribute: float = 0.4
-    still_attribute: float = 0.1
-    veto: float = 0.03
+    still_attribute: float = 0.05
+    veto: float = 0.02
 
 
 class SmokeTrigger:

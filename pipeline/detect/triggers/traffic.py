@@ -45,7 +45,7 @@ class TrafficParams:
     min_speed: float = 0.35
     still_overlap: float = 0.05
     attribute: float = 0.6
-    still_attribute: float = 0.1
+    still_attribute: float = 0.05
     attribute_frames: int = 8
 
 

@@ -41,7 +41,7 @@ class ViolenceParams:
     score: float = 0.25
     min_energy: float = 0.004
     still_gap: float = 0.1
-    attribute: float = 0.15
+    attribute: float = 0.04
 
 
 @dataclass(frozen=True, slots=True)
