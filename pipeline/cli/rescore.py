@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline import settings as settings_module
-from pipeline.cli import output
+from pipeline.cli import bench, output
 from pipeline.errors import ConfigError, JobError
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def register(main: typer.Typer) -> None:
     """Add this module's commands to the main application."""
     main.add_typer(app, name="rescore")
+    bench.app.command("rescore")(bench_rescore)
+    bench.app.command("scale")(bench_scale)
+    bench.app.command("sizing")(bench_sizing)
 
 
 @app.callback()
@@ -132,6 +135,56 @@ def cancel_run(run_id: RunId) -> None:
     with Queue(settings_module.load()) as queue:
         taken = cancel(queue, run_id)
     output.out.print(f"{run_id} is cancelled; {taken} waiting jobs were taken back", highlight=False)
+
+
+def bench_rescore(as_json: AsJson = False) -> None:
+    """Judging the bundled clips' candidates again, against the first pass."""
+    _measured("rescore", as_json)
+
+
+def bench_scale(
+    seconds: Annotated[float, typer.Option("--seconds", min=0.05, help="How long the model waits.")] = 0.5,
+    as_json: AsJson = False,
+) -> None:
+    """Verdicts a second with 1, 2 and 4 workers whose model only waits."""
+    _measured("scale", as_json, seconds=seconds)
+
+
+def bench_sizing(
+    seconds: Annotated[
+        list[float] | None, typer.Option("--seconds", help="Seconds a candidate; repeatable.")
+    ] = None,
+    price: Annotated[float, typer.Option("--price", help="Price of a core-hour.")] = 0.04,
+    as_json: AsJson = False,
+) -> None:
+    """Simulate a day of 57,000 cameras at Seoul's published alert rates."""
+    from rich.table import Table
+
+    from pipeline.bench import sizing
+
+    found = sizing.run(tuple(seconds or (0.4, 1.0, 1.8)), price_a_core_hour=price)
+    if as_json:
+        output.print_json(found)
+        return
+    table = Table()
+    for heading in found["rows"][0]:
+        table.add_column(heading.replace("_", " "), justify="right")
+    for row in found["rows"]:
+        table.add_row(*map(str, row.values()))
+    output.out.print(table)
+
+
+def _measured(name: str, as_json: bool, **options: Any) -> None:
+    from importlib import import_module
+
+    with output.err.status(f"measuring {name}"):
+        figures = import_module(f"pipeline.bench.{name}").run(settings_module.load(), **options)
+    figures["machine"] = bench.machine()
+    if as_json:
+        output.print_json(figures)
+        return
+    for key, value in figures.items():
+        output.out.print(f"{key:28} {value}", highlight=False, soft_wrap=True)
 
 
 def _run(settings: Settings, selection: Selection, target: Target, plan: Plan, *, resume: bool) -> Outcome:

@@ -1,0 +1,70 @@
+"""Judging the archive again against judging it first: the bundled clips, the same run, the same worker.
+
+First pass: decode, detect, store, judge. Second: stored candidates, visual features from the cache, only
+the model's reading of the prompt is new. Scores only (``narrate: on_demand``), as an archive run wants it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import SourceError
+from pipeline.rescore.plan import Selection, resolve_target
+from pipeline.rescore.run import rescore
+from pipeline.scan import ScanSession
+from pipeline.settings import Narrate, Settings
+from pipeline.store.schema import RunKind
+from pipeline.types import Lane
+
+CLIPS = Path(__file__).resolve().parents[2] / "evaluation" / "clips"
+
+
+def run(settings: Settings, clips: Path = CLIPS) -> dict[str, Any]:
+    """Measure in a data directory of its own.
+
+    Returns:
+        ``vs_first_pass``: seconds of the first pass over seconds of the second, the model loaded before
+        either; ``judge_only``: the same without stage 1; candidates, and seconds of each part.
+
+    Raises:
+        SourceError: The bundled clips are not there.
+    """
+    paths = sorted(path for path in clips.glob("*") if path.suffix in (".mp4", ".avi", ".mkv"))
+    if not paths:
+        raise SourceError(f"no clips in {clips}", hint="run from a checkout of the repository")
+    with tempfile.TemporaryDirectory(prefix="sitrep-rescore-") as folder:
+        # The models converted once stay where they are; only frames, features and rows are new.
+        here = settings.model_copy(
+            update={"data_dir": Path(folder), "workers": 1, "narrate": Narrate.ON_DEMAND}
+        )
+        if (settings.data_dir / "models").is_dir():
+            (Path(folder) / "models").symlink_to(settings.data_dir / "models")
+        with ScanSession(here, kind=RunKind.BENCH, lane=Lane.ARCHIVE, live=False) as session:
+            session.scan(paths[:1])
+            queue = session.supervisor.queue
+            warm = {row["candidate_id"] for row in session.scan(paths[:1]).rows}
+            started = time.monotonic()
+            first = session.scan(paths[1:])
+            first_seconds = time.monotonic() - started
+            chosen = frozenset(row["candidate_id"] for row in first.rows) - warm
+            outcome = rescore(
+                queue,
+                session.settings,
+                Selection(source_ids=chosen),
+                resolve_target(session.settings),
+                check=session.supervisor.check,
+            )
+    judged = sum((row["timings_ms"]["verdict"] or 0.0) for row in first.rows) / 1000
+    return {
+        "vs_first_pass": round(first_seconds / outcome.seconds, 2),
+        "judge_only": round(judged / outcome.seconds, 2),
+        "candidates": len(chosen),
+        "first_pass_s": round(first_seconds, 2),
+        "stage1_s": round(first.stage1_seconds, 2),
+        "model_s": round(judged, 2),
+        "rescore_s": round(outcome.seconds, 2),
+        "model": here.model,
+    }
