@@ -34,6 +34,7 @@ run_desk(
     ping_broker=lambda: not flag.exists(),
 )
 """
+READY = "document.body?.dataset.ready"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -107,7 +108,7 @@ def tab(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
 def page(tab: Page, server: Server) -> Iterator[Page]:
     """The list, freshly loaded; afterwards nothing may have been logged as an error."""
     tab.size(1280, 800)
-    tab.open(f"{server.address}/", "window.htmx")
+    tab.open(f"{server.address}/", READY)
     tab.problems.clear()
     yield tab
     assert tab.problems == []
@@ -148,7 +149,7 @@ def test_keys_lead_from_the_list_to_an_answer(page: Page, desk: Seeded) -> None:
     assert focused == page.js("document.querySelector('.row').id")
     assert page.js("getComputedStyle(document.activeElement).outlineStyle") == "solid", "focus is visible"
     page.press("Enter")
-    page.until("document.querySelector('#incident') && window.htmx")
+    page.until("document.querySelector('#incident') && document.body.dataset.ready")
     page.until("[...document.images].every(i => i.complete)")
     assert pictures_are_there(page)
     assert page.js("document.querySelector('.stage.full svg.boxes rect') !== null")
@@ -176,14 +177,14 @@ def test_keys_lead_from_the_list_to_an_answer(page: Page, desk: Seeded) -> None:
     page.js("document.querySelector('#answer button.unsure').click()")
     page.until("document.querySelector('.given.unsure')")
     page.press("j")
-    page.until(f"document.querySelector('#incident')?.dataset.id !== {incident_id!r}")
+    page.until(f"document.querySelector('#incident')?.dataset.id !== {incident_id!r} && {READY}")
     page.press("Escape")
     page.until("document.querySelector('#list')")
 
 
 def test_pictures_can_be_chosen_and_motion_is_hidden_at_first(page: Page) -> None:
     page.js("document.querySelector('.row a').click()")
-    page.until("document.querySelector('#incident') && window.htmx")
+    page.until("document.querySelector('#incident') && document.body.dataset.ready")
     shown = "[...document.querySelectorAll('.stage')].filter(e => e.offsetHeight).map(e => e.className)"
     assert page.js(shown) == ["stage full"]
     assert page.js("document.querySelector('.film .motion').offsetHeight") == 0
@@ -235,7 +236,7 @@ def test_new_incident_appears_by_itself(page: Page, desk: Seeded) -> None:
 
 def test_answer_of_a_colleague_appears_by_itself(page: Page, desk: Seeded) -> None:
     page.js("document.querySelector('.row a').click()")
-    page.until("document.querySelector('#incident') && window.htmx")
+    page.until("document.querySelector('#incident') && document.body.dataset.ready")
     incident_id = page.js("document.querySelector('#incident').dataset.id")
     store_feedback.give(desk.engine, incident_id, Answer.FALSE_ALARM, operator="Lee", note="seen it")
     page.until("document.querySelector('.given.false_alarm')?.innerText.includes('Lee')", 8)
@@ -262,9 +263,9 @@ def test_narrow_window_has_everything(page: Page) -> None:
 
 
 def test_dismissed_candidate_can_be_called_back(page: Page, server: Server) -> None:
-    page.open(f"{server.address}/?tab=dismissed", "window.htmx")
+    page.open(f"{server.address}/?tab=dismissed", READY)
     page.js("[...document.querySelectorAll('.row a')].find(a => a.innerText.includes('campus')).click()")
-    page.until("document.querySelector('#incident') && window.htmx")
+    page.until("document.querySelector('#incident') && document.body.dataset.ready")
     page.press("c")
     page.until("document.querySelector('.given.confirmed')")
     page.open(f"{server.address}/?tab=answered")
@@ -272,7 +273,7 @@ def test_dismissed_candidate_can_be_called_back(page: Page, server: Server) -> N
 
 
 def test_restart_of_the_page_is_survived(tab: Page, server: Server, desk: Seeded) -> None:
-    tab.open(f"{server.address}/", "window.htmx")
+    tab.open(f"{server.address}/", READY)
     assert server.stop() == 0, "SIGTERM ends it cleanly although this page is open"
     tab.until("!document.querySelector('#offline').hidden", 10)
     candidate = desk.candidate(

@@ -109,4 +109,5 @@
     } else if (key === "j") step(1);
     else if (key === "k") step(-1);
   });
+  body.dataset.ready = "yes";
 })();
