@@ -26,7 +26,8 @@ class CrowdingParams:
         density: Least share of the frame their boxes cover, with at least half as many people.
         min_score: Least detection score of a person.
         frames: How many of the last five looks must agree.
-        attribute: Least ``crowd`` probability of an appearance scorer.
+        attribute: Least ``crowd`` probability of an appearance scorer for the look alone to count.
+        look_frames: In a video so many of the last ten looks must then agree.
     """
 
     zones: tuple[Zone, ...] = ()
@@ -34,7 +35,8 @@ class CrowdingParams:
     density: float = 0.45
     min_score: float = 0.25
     frames: int = 3
-    attribute: float = 0.4
+    attribute: float = 0.6
+    look_frames: int = 7
 
 
 class CrowdingTrigger:
@@ -50,6 +52,7 @@ class CrowdingTrigger:
     def __init__(self, params: CrowdingParams | None = None) -> None:
         self.params = params or CrowdingParams()
         self._votes: deque[bool] = deque(maxlen=5)
+        self._looks: deque[bool] = deque(maxlen=10)
 
     def update(self, scene: Scene) -> Firing | None:
         """Take in one sampled frame."""
@@ -69,9 +72,11 @@ class CrowdingTrigger:
                 best = (fullness, zone, inside, density)
         assert best is not None
         fullness, zone, inside, density = best
-        enough = fullness >= 1.0 or seen >= params.attribute
-        self._votes.append(enough)
-        if not enough or (not scene.is_still and sum(self._votes) < params.frames):
+        self._votes.append(fullness >= 1.0)
+        self._looks.append(seen >= params.attribute)
+        counted = self._votes[-1] and (scene.is_still or sum(self._votes) >= params.frames)
+        looks = self._looks[-1] and (scene.is_still or sum(self._looks) >= params.look_frames)
+        if not counted and not looks:
             return None
         measured: dict[str, JsonScalar] = {
             facts.PERSON_COUNT: len(inside),

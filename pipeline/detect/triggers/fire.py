@@ -41,7 +41,7 @@ class FireParams:
     still_pixels: float = 0.002
     attribute: float = 0.4
     still_attribute: float = 0.1
-    veto: float = 0.02
+    veto: float = 0.05
 
 
 class FireTrigger:
@@ -91,11 +91,11 @@ class FireTrigger:
         measured = {
             facts.FIRE_PIXELS: round(share, 4),
             facts.FIRE_FLICKER: round(flicker, 2),
-            facts.FIRE_GROWTH: round(min(99.0, share / self._first_share), 2),
+            facts.FIRE_GROWTH: round(min(99.0, share / max(self._first_share, 1e-4)), 2),
             facts.MOTION_AREA: round(scene.motion.area, 4),
         }
         note = f"Flame-coloured light covers {share:.1%} of the frame and flickers."
-        return Firing(score, note, measured, around(mask))
+        return Firing(score, note, measured, around(mask) if coloured else None)
 
     def _still(self, scene: Scene, mask: _Mask, share: float) -> Firing | None:
         seen = scene.attributes.get("fire")

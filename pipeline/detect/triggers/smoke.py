@@ -49,7 +49,7 @@ class SmokeParams:
     still_area: float = 0.04
     attribute: float = 0.4
     still_attribute: float = 0.05
-    veto: float = 0.02
+    veto: float = 0.05
 
 
 class SmokeTrigger:

@@ -34,6 +34,9 @@ class ViolenceParams:
         min_energy: Least motion (share of the frame, mean of the window); below it nothing is judged.
         still_gap: On a single picture two people must be at most this close, heights.
         attribute: Least ``fight`` probability of an appearance scorer on a single picture.
+        veto: In a video, movement counts only if the ``fight`` probability reached this within the window,
+            or the movement alone is beyond doubt.
+        beyond_doubt: Probability from which the movement alone counts while two people are seen.
     """
 
     window_s: float = 2.0
@@ -42,11 +45,16 @@ class ViolenceParams:
     min_energy: float = 0.004
     still_gap: float = 0.1
     attribute: float = 0.04
+    veto: float = 0.02
+    beyond_doubt: float = 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What one frame adds to the window; names as in ``facts``, flows in frame widths per second."""
+    """What one frame adds to the window; names as in ``facts``, flows in frame widths per second.
+
+    ``look`` is the ``fight`` probability of an appearance scorer, 1 without one.
+    """
 
     t_s: float
     area: float
@@ -61,6 +69,7 @@ class Sample:
     overlap: float
     limbs: float
     box: Box | None
+    look: float = 1.0
 
 
 class ViolenceTrigger:
@@ -89,10 +98,12 @@ class ViolenceTrigger:
         if len(window) < self.params.frames or mean_of(window, "area") < self.params.min_energy:
             return None
         score = probability(features(window))
-        if score < self.params.score:
+        people = max(sample.people for sample in window)
+        looks = max(sample.look for sample in window)
+        plain = looks < self.params.veto and (score < self.params.beyond_doubt or people < 2)
+        if score < self.params.score or plain:
             return None
         peak = max(window, key=lambda sample: sample.flow_peak)
-        people = max(sample.people for sample in window)
         limbs = max(sample.limbs for sample in window)
         measured: dict[str, JsonScalar] = {
             facts.MOTION_AREA: round(max(sample.area for sample in window), 4),
@@ -157,6 +168,7 @@ class WindowSampler:
             common,
             self._limbs(scene, people),
             _moving_people(scene, people) or (motion.blobs[0] if motion.blobs else None),
+            scene.attributes.get("fight", 1.0),
         )
 
     def _limbs(self, scene: Scene, people: list[Box]) -> float:

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from pipeline.detect import facts
+from pipeline.detect.posture import limb_speed, posture
+from pipeline.detect.triggers.abandoned import AbandonedParams, AbandonedTrigger
+from pipeline.detect.triggers.crowding import CrowdingTrigger, covered
+from pipeline.detect.triggers.fall import FallTrigger
+from pipeline.detect.triggers.presence import (
+    IntrusionParams,
+    IntrusionTrigger,
+    LoiteringParams,
+    LoiteringTrigger,
+)
+from pipeline.detect.zones import Line, Zone
+from pipeline.errors import ConfigError
+from tests.unit.detect.scenes_for_tests import HEIGHT, WIDTH, Seen, Stream, pose
+
+
+def person(x: float, y: float, wide: float, tall: float, score: float = 0.8) -> Seen:
+    return ("person", score, (x, y, x + wide, y + tall))
+
+
+def test_posture_angles() -> None:
+    box = (0.0, 0.0, 50.0, 100.0)
+    upright = posture(pose((20, 30), (20, 60), (20, 15), box).keypoints[0])
+    level = posture(pose((20, 60), (60, 60), (5, 62), box).keypoints[0])
+    assert upright is not None and upright.torso_angle_deg == pytest.approx(0) and not upright.head_below_hip
+    assert level is not None and level.torso_angle_deg == pytest.approx(90) and level.head_below_hip
+    assert posture(np.zeros((17, 3), np.float32)) is None
+
+
+def test_limb_speed_leaves_out_the_bodys_own_movement() -> None:
+    before = pose((20, 30), (20, 60), (20, 15), (0, 0, 50, 100)).keypoints[0]
+    before[9] = (30, 50, 0.9)
+    walked = before.copy()
+    walked[:, 0] += 20
+    struck = walked.copy()
+    struck[9, 0] += 50
+    assert limb_speed(walked, before, 100, 0.2) == pytest.approx(0)
+    assert limb_speed(struck, before, 100, 0.2) == pytest.approx(2.5)
+
+
+def fall_boxes() -> list[Seen]:
+    standing = [person(100 + 2 * i, 60, 30, 100) for i in range(8)]
+    falling = [person(116, 60 + 25 * i, 30 + 20 * i, 100 - 22 * i) for i in range(1, 4)]
+    return standing + falling + [person(112, 132, 95, 32)] * 6
+
+
+def test_fall_fires_with_what_it_measured() -> None:
+    stream, trigger = Stream(), FallTrigger()
+    fired = [trigger.update(stream.scene([seen])) for seen in fall_boxes()]
+    assert not any(fired[:8]), "walking is no fall"
+    best = max((firing for firing in fired if firing), key=lambda firing: firing.score)
+    assert best.score > 0.6 and "sank" in best.note
+    descent, aspect = best.facts[facts.DESCENT], best.facts[facts.BOX_ASPECT]
+    assert isinstance(descent, float) and descent > 0.5
+    assert isinstance(aspect, float) and aspect > 1
+    assert set(best.facts) <= facts.ALL
+
+
+def test_walking_towards_the_camera_is_no_fall() -> None:
+    stream, trigger = Stream(), FallTrigger()
+    boxes = [person(140 - i, 40 + 3 * i, 30 + i, 90 + 3 * i) for i in range(20)]
+    assert not any(trigger.update(stream.scene([seen])) for seen in boxes)
+
+
+def test_person_lost_after_a_descent_and_called_a_dog() -> None:
+    stream, trigger = Stream(), FallTrigger()
+    for seen in fall_boxes()[:11]:
+        trigger.update(stream.scene([seen]))
+    fired = [trigger.update(stream.scene([("dog", 0.5, (110.0, 130.0, 200.0, 165.0))])) for _ in range(5)]
+    last = fired[-1]
+    assert last is not None
+    assert last.facts[facts.PERSON_VANISHED] is True and last.facts[facts.ANIMAL_LABEL_NEAR] is True
+
+
+def test_person_who_leaves_at_the_edge_did_not_fall() -> None:
+    stream, trigger = Stream(), FallTrigger()
+    fired = [
+        trigger.update(stream.scene([person(max(0.0, 60 - 10 * i), 60, 30, 100)] if i < 7 else []))
+        for i in range(14)
+    ]
+    assert not any(fired)
+
+
+def test_lying_person_on_a_picture() -> None:
+    box = (60.0, 150.0, 200.0, 200.0)
+    lying = pose((170, 175), (110, 178), (190, 178), box)
+    scene = Stream().scene([("person", 0.6, box)], poses=lying, is_still=True)
+    firing = FallTrigger().update(scene)
+    assert firing is not None and firing.facts[facts.STILL_IMAGE] is True
+    assert FallTrigger().update(Stream().scene([person(100, 60, 30, 100)], is_still=True)) is None
+
+
+def test_intrusion_needs_the_zone() -> None:
+    zone = Zone("yard", ((0.5, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 1.0)))
+    stream, trigger = Stream(), IntrusionTrigger(IntrusionParams(zones=(zone,)))
+    fired = [trigger.update(stream.scene([person(20 + 12 * i, 100, 30, 100)])) for i in range(20)]
+    entered = next(i for i, firing in enumerate(fired) if firing)
+    assert 20 + 12 * entered + 15 >= WIDTH / 2
+    firing = fired[-1]
+    assert firing is not None and firing.zone == "yard"
+
+
+@pytest.mark.parametrize(("direction", "fires"), [(0, True), (1, False), (-1, True)])
+def test_intrusion_line_knows_its_direction(direction: int, fires: bool) -> None:
+    # From top to bottom of the picture: its left, seen from start to end, is the right of the picture.
+    fence = Line("fence", (0.5, 0.0), (0.5, 1.0))
+    assert fence.crossed((0.4, 0.5), (0.6, 0.5)) == -1
+    assert fence.crossed((0.6, 0.5), (0.4, 0.5)) == 1
+    assert fence.crossed((0.6, 0.5), (0.7, 0.5)) == 0
+    stream = Stream()
+    trigger = IntrusionTrigger(IntrusionParams(lines=(fence,), direction=direction))
+    fired = [trigger.update(stream.scene([person(60 + 12 * i, 100, 30, 100)])) for i in range(14)]
+    assert any(fired) is fires
+
+
+def test_intrusion_without_zones_means_somebody_in_the_dark() -> None:
+    dark = np.full((HEIGHT, WIDTH, 3), 20, np.uint8)
+    stream, day, night = Stream(), IntrusionTrigger(), IntrusionTrigger()
+    assert not any(day.update(stream.scene([person(60, 60, 30, 100)])) for _ in range(6))
+    stream = Stream()
+    assert any(night.update(stream.scene([person(60, 60, 30, 100)], image=dark)) for _ in range(6))
+
+
+def test_zone_refuses_what_is_not_one() -> None:
+    with pytest.raises(ConfigError, match="yard"):
+        Zone("yard", ((0.0, 0.0), (1.0, 1.0)))
+    with pytest.raises(ConfigError):
+        Line("fence", (0.0, 0.0), (3.0, 1.0))
+
+
+def test_loitering_counts_the_stay_through_short_losses() -> None:
+    stream, trigger = Stream(), LoiteringTrigger(LoiteringParams(dwell_s=6.0))
+    fired = [
+        trigger.update(stream.scene([] if i % 9 in (7, 8) else [person(100 + 5 * math.sin(i), 60, 30, 100)]))
+        for i in range(45)
+    ]
+    first = next(i for i, firing in enumerate(fired) if firing)
+    assert 6.0 <= first * 0.2 < 7.5
+    firing = next(firing for firing in fired if firing)
+    assert firing.onset_s == pytest.approx(0.2, abs=0.21)
+
+
+def test_passing_by_is_no_loitering() -> None:
+    stream, trigger = Stream(), LoiteringTrigger(LoiteringParams(dwell_s=3.0))
+    assert not any(trigger.update(stream.scene([person(5 + 11 * i, 60, 30, 100)])) for i in range(25))
+
+
+def test_crowd_is_counted() -> None:
+    few = [person(20 * i, 60, 15, 50) for i in range(3)]
+    many = [person(20 * i, 60, 15, 50) for i in range(12)]
+    stream, trigger = Stream(), CrowdingTrigger()
+    assert not any(trigger.update(stream.scene(few)) for _ in range(6))
+    fired = [trigger.update(stream.scene(many)) for _ in range(6)]
+    assert fired[0] is None, "one frame is not enough"
+    last = fired[-1]
+    assert last is not None and last.facts[facts.PERSON_COUNT] == 12
+    assert covered([(0.0, 0.0, 0.5, 1.0), (0.25, 0.0, 0.5, 1.0)]) == pytest.approx(0.5)
+
+
+def leave_thing(owner_goes: bool) -> list[bool]:
+    stream, trigger = Stream(), AbandonedTrigger(AbandonedParams(dwell_s=3.0))
+    rng = np.random.default_rng(2)
+    base = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
+    fired = []
+    for i in range(70):
+        image = base + rng.integers(0, 4, base.shape, np.uint8)
+        if i >= 10:
+            image[150:175, 150:175] = 20
+        near = [person(150, 90, 40, 100)] if 5 <= i < (20 if owner_goes else 70) else []
+        fired.append(trigger.update(stream.scene(near, image=image)) is not None)
+    return fired
+
+
+def test_thing_left_behind_fires_once_its_owner_is_gone() -> None:
+    fired = leave_thing(owner_goes=True)
+    assert not any(fired[:20]) and any(fired[25:])
+
+
+def test_thing_with_its_owner_is_not_abandoned() -> None:
+    assert not any(leave_thing(owner_goes=False))
