@@ -65,12 +65,15 @@ def decide(
         return Decision(
             Action.REVIEW, rule.priority, VerdictState.FAILED, say.failed(error or "no score"), limits
         )
-    state, action, reason = _by_score(score, limits, say)
+    state, action, finding = _by_score(score, limits, say)
+    reason = say.plain(finding, action)
     blocked = _blocked(candidate, rule, policy, say)
     if blocked is not None and (weaker := _weaker(action, blocked[0])) is not action:
-        action, reason = weaker, f"{reason} {blocked[1]}"
+        action = weaker
+        reason = say.despite(finding, blocked[1], action)
     elif grounded is False and action is Action.DISMISS:
-        action, reason = Action.REVIEW, f"{reason} {say.ungrounded()}"
+        action = Action.REVIEW
+        reason = say.despite(finding, say.ungrounded(), action)
     return Decision(action, _priority(action, rule.priority), state, reason, limits)
 
 
@@ -89,9 +92,9 @@ def thresholds(rule: EffectiveRule, calibrated: Thresholds | None) -> Thresholds
 
 def _by_score(score: float, limits: Thresholds, say: phrases.Phrases) -> tuple[VerdictState, Action, str]:
     if score >= limits.escalate_at:
-        return VerdictState.CONFIRMED, Action.ESCALATE, say.escalated(score, limits.escalate_at)
+        return VerdictState.CONFIRMED, Action.ESCALATE, say.above(score, limits.escalate_at)
     if score < limits.dismiss_below:
-        return VerdictState.REJECTED, Action.DISMISS, say.dismissed(score, limits.dismiss_below)
+        return VerdictState.REJECTED, Action.DISMISS, say.below(score, limits.dismiss_below)
     return (
         VerdictState.UNCERTAIN,
         Action.REVIEW,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipeline.types import Action
+
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
@@ -14,26 +16,45 @@ class Phrases:
     def _pick(self, english: str, korean: str) -> str:
         return korean if self.language == "ko" else english
 
-    def escalated(self, score: float, limit: float) -> str:
+    def above(self, score: float, limit: float) -> str:
         """The score reached the escalation threshold."""
         return self._pick(
-            f"Score {score:.2f} is at or above {limit:.2f}: escalated.",
-            f"점수 {score:.2f}: 기준 {limit:.2f} 이상이므로 상황을 전파합니다.",
+            f"Score {score:.2f} is at or above {limit:.2f}", f"점수 {score:.2f}: 기준 {limit:.2f} 이상"
         )
 
-    def dismissed(self, score: float, limit: float) -> str:
+    def below(self, score: float, limit: float) -> str:
         """The score is under the dismissal threshold."""
         return self._pick(
-            f"Score {score:.2f} is below {limit:.2f}: dismissed as a false alarm.",
-            f"점수 {score:.2f}: 기준 {limit:.2f} 미만이므로 오경보로 처리합니다.",
+            f"Score {score:.2f} is below {limit:.2f}", f"점수 {score:.2f}: 기준 {limit:.2f} 미만"
         )
 
     def between(self, score: float, low: float, high: float) -> str:
         """The score lies between both thresholds."""
         return self._pick(
-            f"Score {score:.2f} lies between {low:.2f} and {high:.2f}: a person should look.",
-            f"점수 {score:.2f}: {low:.2f}와 {high:.2f} 사이이므로 사람이 확인해야 합니다.",
+            f"Score {score:.2f} lies between {low:.2f} and {high:.2f}",
+            f"점수 {score:.2f}: {low:.2f}와 {high:.2f} 사이",
         )
+
+    def outcome(self, action: Action) -> str:
+        """What follows from a score alone."""
+        return {
+            Action.ESCALATE: self._pick("escalated", "상황을 전파합니다"),
+            Action.REVIEW: self._pick("a person should look", "사람이 확인해야 합니다"),
+            Action.DISMISS: self._pick("dismissed as a false alarm", "오경보로 처리합니다"),
+        }[action]
+
+    def plain(self, finding: str, action: Action) -> str:
+        """A decision by score."""
+        return self._pick(f"{finding}: {self.outcome(action)}.", f"{finding}이므로 {self.outcome(action)}.")
+
+    def despite(self, finding: str, why: str, action: Action) -> str:
+        """A decision in which something else outweighed the score."""
+        result = {
+            Action.ESCALATE: self.outcome(action),
+            Action.REVIEW: self._pick("a person should look", "사람이 확인해야 합니다"),
+            Action.DISMISS: self._pick("dismissed", "종결합니다"),
+        }[action]
+        return self._pick(f"{finding}, but {why}: {result}.", f"{finding}이지만 {why} {result}.")
 
     def failed(self, error: str) -> str:
         """There is no score."""
@@ -45,38 +66,31 @@ class Phrases:
     def ungrounded(self) -> str:
         """The narrative is not supported."""
         return self._pick(
-            "Its report says what neither detectors nor model saw: a person should look.",
-            "보고 내용이 탐지 결과로 뒷받침되지 않으므로 사람이 확인해야 합니다.",
+            "its report says what neither detectors nor model saw",
+            "보고 내용이 탐지 결과로 뒷받침되지 않으므로",
         )
 
     def disabled(self) -> str:
         """The policy switched the event type off."""
-        return self._pick(
-            "The policy does not watch for this here.", "정책상 이곳에서는 감시하지 않는 유형입니다."
-        )
+        return self._pick("the policy does not watch for this here", "정책상 이곳에서 감시하지 않으므로")
 
     def zone(self, name: str) -> str:
         """The zone is not one the rule holds in."""
-        return self._pick(
-            f"The policy leaves out zone '{name}'.", f"정책상 '{name}' 구역은 제외되어 있습니다."
-        )
+        return self._pick(f"the policy leaves out zone '{name}'", f"정책상 '{name}' 구역이 제외되어")
 
     def no_zone(self) -> str:
         """The rule holds in some zones only and the candidate has none."""
         return self._pick(
-            "The policy holds in some zones only and the zone is unknown.",
-            "정책이 특정 구역에만 적용되는데 구역을 알 수 없습니다.",
+            "the policy holds in some zones only and the zone is unknown",
+            "정책이 특정 구역에만 적용되는데 구역을 알 수 없어",
         )
 
     def expected(self) -> str:
         """The policy says that this is normal here."""
-        return self._pick(
-            "The policy says this is expected here: not escalated.",
-            "정책상 이곳에서 예상되는 활동이므로 전파하지 않습니다.",
-        )
+        return self._pick("the policy expects this here", "정책상 이곳에서 예상되는 활동이므로")
 
     def hours(self, clock: str) -> str:
         """Outside the hours of the rule."""
         return self._pick(
-            f"At {clock} the policy does not escalate this.", f"{clock}에는 정책상 전파하지 않습니다."
+            f"at {clock} the policy does not escalate this", f"{clock}에는 정책상 전파하지 않으므로"
         )

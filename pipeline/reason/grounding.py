@@ -103,6 +103,7 @@ def _claims(clause: str) -> Iterable[tuple[str, str]]:
                 rest = " ".join(words[index + 1 : index + 5])
                 before = words[max(0, index - 5) : index]
                 denied = any(token in vocabulary.ENGLISH_BEFORE for token in before)
+                denied = denied or before[-1:] in (["alarm"], ["alert"])
                 if not denied and not any(rest.startswith(tail) for tail in vocabulary.ENGLISH_AFTER):
                     yield name, word
             elif _is_korean(word) and word.startswith(concept.korean):

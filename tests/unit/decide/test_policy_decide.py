@@ -140,7 +140,9 @@ def test_an_expected_activity_is_not_escalated_and_others_are() -> None:
     fight = candidate("violence", camera="set-1")
     decision = decide(fight, 0.99, film_set)
     assert (decision.state, decision.action) == (VerdictState.CONFIRMED, Action.REVIEW)
-    assert "expected" in decision.reason
+    assert decision.reason == (
+        "Score 0.99 is at or above 0.50, but the policy expects this here: a person should look."
+    )
     assert decide(candidate("fire", camera="set-1"), 0.99, film_set).action is Action.ESCALATE
     assert decide(candidate("violence", camera="street"), 0.99, film_set).action is Action.ESCALATE
     quiet = policy(expected=["violence"], expected_action="dismiss")
@@ -154,7 +156,10 @@ def test_an_ungrounded_report_keeps_a_dismissal_from_being_silent() -> None:
 
 
 def test_reasons_speak_korean() -> None:
-    assert "오경보" in decide(candidate(), 0.1, policy(), language="ko").reason
+    told = [decide(candidate(), score, policy(), language="ko").reason for score in (0.1, 0.3, 0.9)]
+    assert told[0] == "점수 0.10: 기준 0.20 미만이므로 오경보로 처리합니다."
+    assert told[1].endswith("사이이므로 사람이 확인해야 합니다.")
+    assert told[2].endswith("이상이므로 상황을 전파합니다.")
 
 
 def test_the_shipped_policy_covers_every_event_type() -> None:

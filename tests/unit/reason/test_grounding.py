@@ -31,6 +31,7 @@ def candidate(event: str = "fall", *, counts: dict[str, int] | None = None, **fa
         "There is neither a weapon nor a dog in view.",
         "The fire alarm is false: it is a red lamp that looks like fire.",
         "A gun is not visible.",
+        "Alarm: fire",
         "Nothing is burning in view; flame colours come from a lamp.",
         "밝은 곳에 불꽃색이 보입니다.",
         "The person is still for 3.2 s, from 2.0 s to 8.1 s.",
@@ -54,6 +55,7 @@ def test_supported_denied_or_compared_things_are_grounded(text: str) -> None:
     [
         ("A car stands on the grass.", "car"),
         ("Flames rise from the bin.", "flames"),
+        ("The alarm is right: a fire burns.", "fire"),
         ("Thick smoke covers the room.", "smoke"),
         ("He holds a knife.", "knife"),
         ("A dog runs past.", "dog"),
