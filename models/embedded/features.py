@@ -77,6 +77,11 @@ class FeatureCache:
             self._held.popitem(last=False)
         return VisionFeatures(*(np.stack([found[key][name] for key in keys]) for name in _FIELDS))
 
+    def forget(self) -> None:
+        """Compute everything again from now on: drop what is in memory and look at nothing on disk."""
+        self._held.clear()
+        self._folder = None
+
     def _path(self, key: tuple[str, View]) -> Path | None:
         return self._folder / key[0][:2] / f"{key[0]}-{key[1].value}.npz" if self._folder else None
 

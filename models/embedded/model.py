@@ -97,6 +97,15 @@ class EmbeddedChatModel(SitrepChatModel):
         self._loaded(progress)
         return self
 
+    def parts(self) -> _Parts:
+        """The loaded parts, for benchmarks and checks."""
+        return self._loaded()
+
+    def forget_features(self, folder: Path) -> None:
+        """Keep visual features in another folder from now on, beginning with none."""
+        parts = self._loaded()
+        parts.features = FeatureCache(parts.features.encoder, folder)
+
     def _loaded(self, progress: Progress | None = None) -> _Parts:
         with self._lock:
             if self._parts is None:

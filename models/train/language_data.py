@@ -75,8 +75,14 @@ class TokenStore:
 
     def questions(self, random: Random, count: int, split: str = "train") -> list[Sample]:
         """Samples for the verdict."""
-        drawn = [self._draw(random, split, sites=True)[0] for _ in range(count)]
-        return [Sample(s, text.inquiry_of(s)) for s in drawn]
+        drawn: list[text.Situation] = []
+        while len(drawn) < count:
+            first, _ = self._draw(random, split, sites=True)
+            drawn.append(first)
+            # The same alarm under another site: only the site can tell the two apart.
+            if (other := text.resited(first, random)) is not None:
+                drawn.append(other)
+        return [Sample(s, text.inquiry_of(s)) for s in drawn[:count]]
 
     def reports(self, random: Random, count: int, split: str = "train") -> list[Sample]:
         """Samples for the narrative."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from models.embedded.vision import VisionEncoder
+from models.embedded.vision import WEIGHTS_DIR, VisionEncoder
 from models.train import data, evidence_features
 from models.train.vision_motion_views import read_clips
 from models.train.vision_views import region_box
@@ -48,9 +49,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--limit", type=int, default=0, help="Corpus images in all; 0: every one.")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    encoder = VisionEncoder(data.WORK / "cache", arguments.threads)
+    encoder = VisionEncoder(data.WORK / "cache", arguments.threads, weights_dir=arguments.weights)
     folder, seen, random = data.shared_data(), evidence_features.load(), np.random.default_rng(0)
     rows = [row for row in data.read_rows(folder) if row.split != "test"]
     rows += [row for row in data.read_rows(folder) if row.split == "test"][::_TEST_SHARE]

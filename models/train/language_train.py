@@ -35,6 +35,7 @@ from models.embedded.gguf import GgufTower
 from models.embedded.prompting import YesNo, turn
 from models.train import data, language_data
 from models.train.language_net import TrainConnector, TrainTower, joint_tensors, load_joint
+from models.train.malloc import keep_memory
 
 CONFIG = Path(__file__).parent / "configs" / "language.yaml"
 CHECKPOINT = data.WORK / "language-checkpoint.pt"
@@ -221,8 +222,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--fresh", action="store_true", help="Ignore the checkpoint.")
     parser.add_argument("--start", type=Path, help="Weights to start from (language.safetensors).")
-    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=0, help="0: all cores; 1 is faster on busy ones.")
     arguments = parser.parse_args()
+    keep_memory()
     config = yaml.safe_load(arguments.config.read_text())
     steps = arguments.steps or config["steps"]
     if arguments.threads:

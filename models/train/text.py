@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -173,7 +173,7 @@ def situation(
     evidence = _evidence(event, real, seen, label, random)
     site, excused = "", False
     draw = random.random() if sites else 1.0
-    if draw < (0.3 if real else 0.1):
+    if draw < (0.25 if real else 0.1):
         site, excused = text_sites.excusing(event, random), True
     elif draw < (0.58 if real else 0.4):
         site = text_sites.irrelevant(event, random)
@@ -194,6 +194,18 @@ def situation(
         zone=zone if random.random() < 0.2 or event is EventType.INTRUSION else None,
     )
     return Situation(row_name, candidate, site, real and not excused, excused, head, tuple(views))
+
+
+def resited(sample: Situation, random: Random) -> Situation | None:
+    """The same alarm at a site that turns the answer round; ``None`` for a false alarm."""
+    if not sample.real and not sample.excused:
+        return None
+    event = sample.candidate.event_type
+    if sample.excused:
+        site = text_sites.irrelevant(event, random) if random.random() < 0.7 else ""
+    else:
+        site = text_sites.excusing(event, random)
+    return replace(sample, site_context=site, real=sample.excused, excused=not sample.excused)
 
 
 def facts_of(sample: Situation, label: str, random: Random) -> report.Facts:

@@ -166,6 +166,42 @@ _FILL = {
     "{festival}": ("bonfire festival", "midsummer festival", "street festival", "harvest festival"),
     "{kitchen}": ("restaurant kitchen", "barbecue area", "open-air grill", "street food kitchen"),
 }
+HELD_OUT: Mapping[EventType, tuple[str, ...]] = {
+    EventType.VIOLENCE: (
+        "this is a film set, simulated fights are expected",
+        "Stunt team practises brawls here until Friday",
+        "kick boxing gym, members spar all evening",
+        "drama students act out a street fight",
+    ),
+    EventType.FIRE: (
+        "bonfire night in the village, the fire is lit by the council",
+        "pizzeria with a wood oven, flames are normal",
+        "glass blowers work with open flames here",
+        "firefighters practise with burning cars today",
+    ),
+    EventType.SMOKE: (
+        "theatre with smoke machine, stage fog is expected",
+        "sausage grill at the fair, smoke is normal",
+        "steam locomotive depot, steam and smoke all day",
+    ),
+    EventType.FALL: (
+        "aikido class, people fall on mats all the time",
+        "pilates room, people lie on the floor",
+        "rescue course, volunteers play victims on the floor",
+    ),
+    EventType.CROWDING: ("open-air concert, ten thousand guests are planned for",),
+    EventType.TRAFFIC_ACCIDENT: ("stunt drivers crash old cars here for a television show",),
+}
+"""Contexts that training never sees, for testing."""
+HELD_OUT_PLAIN = (
+    "pharmacy on the corner, open until eight",
+    "school gym, used by no one after six",
+    "ferry landing with ticket office",
+    "no shooting of films here, real fights have happened",
+    "fire engine access, keep clear",
+    "judge every alarm strictly, no exercises are planned",
+    "old people's home, first floor",
+)
 # What explains one event may explain another too; such pairs say nothing about either.
 _KIN: Mapping[EventType, frozenset[EventType]] = {
     EventType.FIRE: frozenset({EventType.SMOKE}),

@@ -1,0 +1,99 @@
+"""A race of the embedded model against plain torch: same weights, same inputs, in turns."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from models.base import Inquiry
+from models.embedded.baseline import TorchBaseline
+from models.embedded.model import EmbeddedChatModel
+from models.embedded.prompting import spliced, turn, visual_embeddings
+from models.embedded.vision import MANIFEST, WEIGHTS_DIR
+from models.embedded.vision_net import read_net
+from pipeline.types import Array, Image, View
+
+
+class Race:
+    """Both runners, loaded.
+
+    Args:
+        model: The embedded model, loaded.
+        threads: CPU threads for torch, 0 for all cores.
+    """
+
+    def __init__(self, model: EmbeddedChatModel, threads: int) -> None:
+        self._model, self._parts = model, model.parts()
+        files = json.loads((WEIGHTS_DIR / MANIFEST).read_text())["files"]
+        nets = [read_net(WEIGHTS_DIR / files[name]["file"]) for name in ("stills", "motion") if name in files]
+        self._motion = len(nets) - 1
+        self._torch = TorchBaseline(self._parts.joint, nets, threads)
+
+    def run(self, inquiries: Sequence[Inquiry], tokens: int) -> dict[str, float]:
+        """Race over the inquiries.
+
+        Returns:
+            ``verdict`` and ``tokens``, medians of torch's time over ours, and what they were made of.
+        """
+        verdicts, decodes, torch_verdict, ours_rate, torch_rate = [], [], [], [], []
+        self._torch.decode(self._prompt(inquiries[0]), 2)
+        for inquiry in inquiries:
+            self._parts.features.forget()
+            start = time.perf_counter()
+            self._model.score([inquiry])
+            ours = time.perf_counter() - start
+            prompt = self._prompt(inquiry)
+            start = time.perf_counter()
+            self._torch_verdict(inquiry, prompt)
+            theirs = time.perf_counter() - start
+            verdicts.append(theirs / ours)
+            torch_verdict.append(theirs * 1e3)
+            ours_s, torch_s = self._decode(prompt, tokens)
+            decodes.append(torch_s / ours_s)
+            ours_rate.append((tokens - 1) / ours_s)
+            torch_rate.append((tokens - 1) / torch_s)
+        return {
+            "verdict": float(np.median(verdicts)),
+            "tokens": float(np.median(decodes)),
+            "torch_verdict_ms": float(np.median(torch_verdict)),
+            "ours_tokens_per_s": float(np.median(ours_rate)),
+            "torch_tokens_per_s": float(np.median(torch_rate)),
+        }
+
+    def _prompt(self, inquiry: Inquiry) -> Array:
+        parts = self._parts
+        hashes = [frame.sha256 for frame in inquiry.key_frames]
+        views = [frame.view for frame in inquiry.key_frames]
+        features = parts.features.features(hashes, views, inquiry.images)
+        visual = visual_embeddings(parts.connector, features, inquiry.key_frames)
+        return spliced(parts.tower, turn(parts.tower, inquiry.messages), visual)
+
+    def _torch_verdict(self, inquiry: Inquiry, prompt: Array) -> None:
+        stills: list[Image] = []
+        moving: list[Image] = []
+        for frame, image in zip(inquiry.key_frames, inquiry.images, strict=True):
+            picture = np.asarray(cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+            (moving if frame.view is View.MOTION else stills).append(picture)
+        self._torch.see(stills, 0)
+        if moving:
+            self._torch.see(moving, self._motion)
+        self._torch.last_logits(prompt)
+
+    def _decode(self, prompt: Array, tokens: int) -> tuple[float, float]:
+        """Seconds for all tokens after the first, ours and torch's; reading the prompt is left out of both."""
+        tower = self._parts.tower
+        logits = tower.prefill([prompt])[0]
+        start = time.perf_counter()
+        for _ in range(tokens - 1):
+            logits = tower.extend(tower.embed([int(logits.argmax())]))
+        ours = time.perf_counter() - start
+        start = time.perf_counter()
+        self._torch.decode(prompt, 1)
+        read = time.perf_counter() - start
+        start = time.perf_counter()
+        self._torch.decode(prompt, tokens)
+        return ours, time.perf_counter() - start - read

@@ -1,0 +1,180 @@
+"""Facts, wordings and Korean: nothing is said that is not a fact, and both languages say the same."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from models.base import Inquiry, Score
+from models.embedded import korean, phrases, report
+from models.embedded.decoding import Automaton, ReportWriter, variations
+from models.embedded.korean import final_consonant, people, with_particle
+from models.embedded.report import Facts, Measure, Reading
+from pipeline.types import EventType, Evidence
+
+
+def inquiry(event=EventType.FALL, facts=None, counts=None, **more):
+    return Inquiry((), (), event, Evidence(counts=counts or {}, facts=facts or {}), (), (), duration_s=4.0, **more)
+
+
+def some_facts():
+    for event in EventType:
+        for reading in Reading:
+            main = report.MAIN_ATTRIBUTE.get(event)
+            for seen in ((), (main,) if main else (), ("smoke", "person", "vehicle"), ("animal",)):
+                if reading is Reading.FALSE and main in seen and main != "person":
+                    continue
+                yield Facts(
+                    event,
+                    reading,
+                    seen=tuple(dict.fromkeys(seen)),
+                    people=2 if "person" in seen else 0,
+                    measures=(Measure("motion_area", "5.2"), Measure("dwell_s", "12")),
+                    duration="4.2",
+                    zone="gate 1",
+                )
+
+
+@pytest.mark.parametrize("event", list(EventType))
+def test_every_type_and_reading_has_words_in_both_languages(event):
+    for facts in some_facts():
+        if facts.event_type is not event:
+            continue
+        english, translated = phrases.plain(facts), korean.write(facts)
+        assert all(english[name] for name in phrases.FIELDS)
+        assert all(text.endswith(".") for name, text in english.items() if name != "title")
+        assert all(translated.values())
+        hangul = [text for text in (translated["title"], translated["narrative"], translated["reason"])]
+        assert all(re.search("[가-힣]", str(text)) for text in hangul)
+
+
+def test_both_languages_state_the_same_numbers():
+    for facts in some_facts():
+        english = phrases.plain(facts)["reason"]
+        translated = str(korean.write(facts)["reason"])
+        if facts.reading is Reading.EXPECTED:
+            continue
+        assert sorted(re.findall(r"\d+(?:\.\d+)?", english)) == sorted(re.findall(r"\d+(?:\.\d+)?", translated))
+
+
+def test_a_false_alarm_never_states_what_the_alarm_claims():
+    score = Score(-4.0, {"person_down": 0.9, "person": 0.9})
+    facts = report.gather(inquiry(), score)
+    assert facts.reading is Reading.FALSE
+    assert "person_down" not in facts.seen
+    assert "lying" not in phrases.plain(facts)["observation"] or "Nobody" in phrases.plain(facts)["observation"]
+
+
+def test_reading_follows_score_and_site():
+    assert report.reading_of(Score(3.0)) is Reading.REAL
+    assert report.reading_of(Score(0.0)) is Reading.UNCLEAR
+    assert report.reading_of(Score(-3.0)) is Reading.FALSE
+    assert report.reading_of(Score(-3.0, {report.EXPECTED: 0.8})) is Reading.EXPECTED
+
+
+def test_measures_skip_what_is_not_a_number():
+    evidence = Evidence(facts={"still_s": float("nan"), "torso_angle_deg": True, "descent": 1.24})
+    assert report.measures_of(EventType.FALL, evidence) == (Measure("descent", "1.2"),)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.4137, "0.41"), (6.24, "6.2"), (78.3, "78"), (3.0, "3"), (0.0, "0"), (120.4, "120")]
+)
+def test_numbers_are_shown_short(value, text):
+    assert report.shown(value) == text
+
+
+@pytest.mark.parametrize(
+    ("word", "particle", "expected"),
+    [
+        ("연기", "이", "연기가"),
+        ("불꽃", "이", "불꽃이"),
+        ("화재", "은", "화재는"),
+        ("침입", "은", "침입은"),
+        ("차량", "을", "차량을"),
+        ("출구 1", "으로", "출구 1로"),
+        ("출구 3", "으로", "출구 3으로"),
+        ("로비", "과", "로비와"),
+        ("Hall", "으로", "Hall로"),
+        ("Room", "은", "Room은"),
+        ("ATM 2", "이", "ATM 2가"),
+        ("…", "을", "…을(를)"),
+    ],
+)
+def test_particles_follow_the_final_consonant(word, particle, expected):
+    assert with_particle(word, particle) == expected
+
+
+def test_final_consonants_and_counters():
+    assert final_consonant("현관") == "other"
+    assert final_consonant("로비") == ""
+    assert final_consonant("서울") == "ㄹ"
+    assert people(1) == "사람 한 명"
+    assert people(10) == "사람 열 명"
+    assert people(12) == "사람 12명"
+
+
+class ToyTower:
+    """Words as tokens, and logits that like whatever token number is given; no weights."""
+
+    def __init__(self, liking=0):
+        self.words, self.liking, self.read = [], liking, 0
+
+    def ids(self, text):
+        ids = []
+        for word in re.findall(r"\s*\S+|\s+", text):
+            if word not in self.words:
+                self.words.append(word)
+            ids.append(self.words.index(word))
+        return ids
+
+    plain_ids = ids
+
+    def text(self, ids):
+        return "".join(self.words[index] for index in ids)
+
+    def embed(self, ids):
+        self.read += len(ids)
+        return np.zeros((len(ids), 4), np.float32)
+
+    def extend(self, embeds):
+        return np.random.default_rng([self.liking, self.read]).normal(size=5000).astype(np.float32)
+
+
+@pytest.mark.parametrize("liking", range(6))
+def test_whatever_the_tower_likes_the_report_stays_within_the_facts(liking):
+    for facts in some_facts():
+        tower = ToyTower(liking)
+        written = ReportWriter(tower).write(facts, tower.extend(tower.embed([0])))
+        allowed = " ".join(" ".join(wording.values()) for wording in variations(facts, 48))
+        for name in phrases.FIELDS:
+            text = written.fields[name]
+            assert text
+            assert set(re.findall(r"[\w.%]+", text)) <= set(re.findall(r"[\w.%]+", allowed))
+            if name != "title":
+                assert text.endswith(".")
+        words = written.fields["narrative"].split()
+        runs = [tuple(words[i : i + 5]) for i in range(len(words) - 4)]
+        assert len(runs) == len(set(runs))
+        assert written.fields["observation"] != written.fields["second"]
+
+
+def test_the_tower_chooses_among_wordings():
+    facts = Facts(EventType.FIRE, Reading.REAL, seen=("fire",), measures=(Measure("fire_pixels", "12"),))
+    said = set()
+    for liking in range(12):
+        tower = ToyTower(liking)
+        written = ReportWriter(tower).write(facts, tower.extend(tower.embed([0])))
+        said.add(written.fields["narrative"])
+        assert written.chosen > 3
+    assert len(said) > 3
+
+
+def test_automaton_joins_only_what_some_wording_joins():
+    automaton = Automaton([[1, 2, 3, 9], [1, 4, 3, 9]])
+    assert automaton.after([]) == [1]
+    assert automaton.after([1]) == [2, 4]
+    assert automaton.after([1, 2]) == [3]
+    assert automaton.after([5]) == []
