@@ -57,13 +57,13 @@ def status(engine: Engine, run_id: str | None = None) -> list[Status]:
 def pause(queue: Queue, run_id: str) -> int:
     """Stop a run after the jobs being judged now; how many waiting jobs were taken back."""
     _mark(queue.engine, run_id, paused=True)
-    return _take_back(queue, run_id, RunState.RUNNING)
+    return take_back(queue, run_id, RunState.RUNNING)
 
 
 def cancel(queue: Queue, run_id: str) -> int:
     """End a run; its verdicts stay. How many waiting jobs were taken back."""
     _mark(queue.engine, run_id, paused=False)
-    return _take_back(queue, run_id, RunState.CANCELLED)
+    return take_back(queue, run_id, RunState.CANCELLED)
 
 
 def resume_allowed(engine: Engine, run_id: str) -> None:
@@ -90,7 +90,8 @@ def _mark(engine: Engine, run_id: str, *, paused: bool) -> None:
         )
 
 
-def _take_back(queue: Queue, run_id: str, state: RunState) -> int:
+def take_back(queue: Queue, run_id: str, state: RunState) -> int:
+    """Cancel the waiting jobs of a run, which the next call submits again; how many."""
     taken = queue.cancel(run_id)
     _set_state(queue.engine, run_id, state)
     return taken

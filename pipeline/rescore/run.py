@@ -18,6 +18,7 @@ from pipeline.store.engine import read
 from pipeline.store.schema import JobState, RunKind, RunState, verdicts
 from pipeline.store.schema import jobs as jobs_table
 from pipeline.types import Lane
+from prompts.overrides import OVERRIDES_FILE
 
 WINDOW = 400
 """Jobs of a run that wait at one time: few enough to be taken back in a moment and never to be shed."""
@@ -40,7 +41,8 @@ class Outcome:
 
     Attributes:
         failed: Candidates of the run whose judgement failed (they are ``review``).
-        other_text: Verdicts that were made with another text of the prompt than the run's.
+        other_text: Verdicts that were made with another text of the prompt than the run's; not looked at
+            where overrides change the text from place to place.
     """
 
     ending: Ending
@@ -93,6 +95,9 @@ def rescore(
             paused, cancelled = control.wish(queue.engine, plan.run_id)
             if paused or cancelled:
                 ending = Ending.CANCELLED if cancelled else Ending.PAUSED
+                # The wish took back what waited then; this takes back what was submitted since.
+                state = RunState.CANCELLED if cancelled else RunState.RUNNING
+                control.take_back(queue, plan.run_id, state)
                 return _outcome(queue, selection, target, ending, started)
             _same_text(settings, target)
         counts = queue.progress(plan.run_id)
@@ -165,4 +170,5 @@ def _outcome(queue: Queue, selection: Selection, target: Target, ending: Ending,
                 verdicts.c.prompt_sha256 != target.prompt_sha256,
             )
         ).scalar_one()
-    return Outcome(ending, plan, int(failed), int(other), time.monotonic() - started)
+    overridden = (queue.settings.data_dir / "prompts" / OVERRIDES_FILE).exists()
+    return Outcome(ending, plan, int(failed), 0 if overridden else int(other), time.monotonic() - started)
