@@ -208,7 +208,7 @@ class Supervisor:
                 next_broker_look = time.monotonic() + BROKER_WATCH_S
                 try:
                     if self._broker.ensure():
-                        log.warning(Event.BROKER_BACK)
+                        log.warning(Event.BROKER_RESTARTED)
                 except BrokerError as error:
                     self._failure = error
 

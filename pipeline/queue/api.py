@@ -137,6 +137,10 @@ class Queue:
         }
         with write(self.engine) as connection:
             job, send = self._commit(connection, candidate, identity)
+        if run_id is not None:
+            # Only now: before the commit, no other thread may rely on the run being there.
+            with self._lock:
+                self._known_runs.add(run_id)
         if send and not self.sender.send(job.job_id, lane):
             with write(self.engine) as connection:
                 jobs.sent(connection, [job.job_id], None)
@@ -182,8 +186,6 @@ class Queue:
             return
         kind = {Lane.LIVE: RunKind.WATCH, Lane.INTERACTIVE: RunKind.SCAN, Lane.ARCHIVE: RunKind.ARCHIVE}[lane]
         insert_ignore(connection, runs_table, [{"run_id": run_id, "kind": str(kind)}])
-        with self._lock:
-            self._known_runs.add(run_id)
 
     def wait(
         self,

@@ -68,6 +68,8 @@ def create_app(settings: Settings) -> Celery:
         worker_enable_remote_control=False,
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=True,
+        # What a lost child did is in the database: nothing to wait for before its message goes back.
+        worker_lost_wait=0.1,
         worker_soft_shutdown_timeout=min(settings.model_timeout_s, settings.task_time_limit_s),
         worker_enable_soft_shutdown_on_idle=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,

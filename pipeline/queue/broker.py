@@ -28,6 +28,8 @@ import psutil
 import redis
 import structlog
 from pydantic import SecretStr
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from pipeline.errors import BrokerError
 from pipeline.queue.events import Event
@@ -88,10 +90,15 @@ class Broker:
             if self._users is None:
                 self._users = (self.folder / "users.lock").open("a")
                 fcntl.flock(self._users, fcntl.LOCK_SH)
-            found = self._running()
-            if found is not None:
-                log.info(Event.BROKER_REUSED, port=found.port)
-            self.address = found or self._launch()
+            try:
+                found = self._running()
+                if found is not None:
+                    log.info(Event.BROKER_REUSED, port=found.port)
+                self.address = found or self._launch()
+            except BrokerError:
+                self._users.close()
+                self._users = None
+                raise
         return self.address.url
 
     def alive(self) -> bool:
@@ -100,7 +107,7 @@ class Broker:
 
     def ensure(self) -> bool:
         """Start the server again, at the same address, if it died; whether that was needed."""
-        if self.address is not None and _ours(self.address.pid, self.folder) and not self._reap():
+        if not self._reap() and self.address is not None and _ours(self.address.pid, self.folder):
             return False
         with _locked(self.folder / "start.lock"):
             if self._running() is None:
@@ -108,7 +115,11 @@ class Broker:
         return True
 
     def _reap(self) -> bool:
-        return self._process is not None and self._process.poll() is not None
+        """Whether the server we started is dead; then it is collected."""
+        if self._process is None or self._process.poll() is None:
+            return False
+        self._process = None
+        return True
 
     def stop(self) -> None:
         """Let go of the server; stop it when nobody else uses it."""
@@ -156,6 +167,8 @@ class Broker:
             address = Address(port, password, process.pid)
             _write_private(self.folder / "broker.json", json.dumps(asdict(address)))
             if _answers(address, LOAD_TIMEOUT_S, process):
+                if self._process is not None:
+                    self._process.wait()
                 self._process = process
                 log.info(Event.BROKER_STARTED, port=port, pid=process.pid)
                 return address
@@ -230,7 +243,9 @@ def probe(settings: Settings) -> str:
 def _version(url: str) -> str:
     client = None
     try:
-        client = redis.Redis.from_url(url, socket_connect_timeout=2.0, socket_timeout=5.0)
+        client = redis.Redis.from_url(
+            url, socket_connect_timeout=2.0, socket_timeout=5.0, retry=Retry(NoBackoff(), 0)
+        )
         info = client.info("server")
     except (redis.RedisError, ValueError, OSError) as error:
         # The message of the client may hold the address, and the address its password.
@@ -266,7 +281,9 @@ def server_program() -> str:
 
 def _answers(address: Address, patience_s: float, process: subprocess.Popen[bytes] | None = None) -> bool:
     """Whether the server takes our password, waiting while it starts or reads its log back."""
-    client = redis.Redis(port=address.port, password=address.password, socket_timeout=2.0)
+    client = redis.Redis(
+        port=address.port, password=address.password, socket_timeout=2.0, retry=Retry(NoBackoff(), 0)
+    )
     deadline = time.monotonic() + patience_s
     try:
         while True:

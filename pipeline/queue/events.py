@@ -10,6 +10,7 @@ class Event(StrEnum):
     BROKER_REUSED = "broker.reused"
     BROKER_STOPPED = "broker.stopped"
     BROKER_DOWN = "broker.down"
+    BROKER_RESTARTED = "broker.restarted"
     BROKER_BACK = "broker.back"
     WORKER_STARTED = "worker.started"
     WORKER_DIED = "worker.died"

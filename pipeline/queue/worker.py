@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PARENT_CHECK_S = 0.5
 SIGN_OF_LIFE_S = 5.0
+CHILD_CHECK_S = 0.2
 
 
 def new_group(name: str = "") -> str:
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.parent:
         threading.Thread(target=_watch_parent, args=(options.parent,), daemon=True).start()
-    _show_life(settings, group)
+    _add_pulse(app, settings, group)
     app.worker_main(
         [
             "worker",
@@ -89,9 +90,14 @@ def _watch_parent(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _show_life(settings: Settings, group: str) -> None:
-    """Note in the database every few seconds that this group is alive."""
-    from celery.signals import worker_ready
+def _add_pulse(app: Any, settings: Settings, group: str) -> None:
+    """Have the worker's event loop give signs of life and look after its child.
+
+    On the event loop and not in a thread: a thread could hold one of SQLite's locks in the moment a child is
+    forked, and the child would wait for it for ever. As a step of the consumer and not by the
+    ``worker_ready`` signal: timers are cleared whenever the broker was away, and steps are started again.
+    """
+    from celery import bootsteps
 
     from pipeline.errors import StoreError
     from pipeline.store import workers
@@ -104,12 +110,16 @@ def _show_life(settings: Settings, group: str) -> None:
         with contextlib.suppress(StoreError):
             workers.seen(engine, group, model=settings.model, pid=os.getpid())
 
-    @worker_ready.connect(weak=False)  # type: ignore[untyped-decorator,unused-ignore]
-    def begin(sender: Any = None, **_: object) -> None:
-        # On the worker's own event loop and not in a thread: a thread could hold one of SQLite's locks in the
-        # moment a child is forked, and the child would wait for it for ever.
-        beat()
-        sender.timer.call_repeatedly(SIGN_OF_LIFE_S, beat)
+    class Pulse(bootsteps.StartStopStep):  # type: ignore[misc,unused-ignore]
+        requires = ("celery.worker.consumer.tasks:Tasks",)
+
+        def start(self, consumer: Any) -> None:
+            beat()
+            consumer.timer.call_repeatedly(SIGN_OF_LIFE_S, beat)
+            # By itself the pool returns the message of a dead child only at its next round, in five seconds.
+            consumer.timer.call_repeatedly(CHILD_CHECK_S, consumer.pool.maintain_pool)
+
+    app.steps["consumer"].add(Pulse)
 
 
 def _stamp_ends(app: Any) -> None:

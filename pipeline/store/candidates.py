@@ -32,7 +32,8 @@ def put(connection: Connection, candidate: Candidate, run_id: str | None = None)
             "created_at": now,
             "removed_at": None,
         }
-        for frame in candidate.key_frames
+        # In one order for everybody: two transactions that lock the same rows crosswise would never end.
+        for frame in sorted(candidate.key_frames, key=lambda frame: frame.sha256)
     }
     connection.execute(_UNLINK, {"p_candidate": candidate.candidate_id, "p_frames": list(index)})
     if index:

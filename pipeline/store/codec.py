@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, overload
 
 from sqlalchemy import RowMapping
 
@@ -34,7 +34,17 @@ Row = Mapping[str, Any] | RowMapping
 
 def plain(value: Any) -> Any:
     """Dataclasses, enums and NumPy scalars as JSON-ready values; NaN and infinity become ``None``."""
-    return json.loads(json.dumps(value, default=_default), parse_constant=lambda _: None)
+    return _tidy(json.loads(json.dumps(value, default=_default), parse_constant=lambda _: None))
+
+
+def _tidy(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_tidy(item) for item in value]
+    if isinstance(value, dict):
+        return {clean(key): _tidy(item) for key, item in value.items()}
+    return value
 
 
 def _default(value: Any) -> Any:
@@ -63,14 +73,14 @@ def candidate_row(candidate: Candidate) -> dict[str, Any]:
     now = utcnow()
     return {
         "candidate_id": candidate.candidate_id,
-        "camera": candidate.camera,
-        "source": candidate.source,
+        "camera": clean(candidate.camera),
+        "source": clean(candidate.source),
         "event_type": str(candidate.event_type),
         "start_s": float(candidate.start_s),
         "end_s": float(candidate.end_s),
         "trigger_name": candidate.trigger.name,
         "trigger_score": float(candidate.trigger.score),
-        "zone": candidate.zone,
+        "zone": clean(candidate.zone),
         "wall_time": candidate.wall_time,
         "occurred_at": moment(candidate.wall_time) or now,
         "evidence": plain(candidate.evidence),
@@ -117,7 +127,7 @@ def verdict_row(verdict: Verdict) -> dict[str, Any]:
         "category": verdict.category,
         "action": str(verdict.action),
         "priority": str(verdict.priority),
-        "reason": _clean(verdict.reason),
+        "reason": clean(verdict.reason),
         "criteria": plain(verdict.criteria),
         "narrative": plain(verdict.narrative) if verdict.narrative else None,
         "grounded": verdict.grounded,
@@ -127,8 +137,8 @@ def verdict_row(verdict: Verdict) -> dict[str, Any]:
         "provenance": plain(verdict.provenance),
         "timings_ms": plain(verdict.timings_ms),
         "error_source": verdict.error_source,
-        "error": _clean(verdict.error),
-        "raw_reply": _clean(verdict.raw_reply),
+        "error": clean(verdict.error),
+        "raw_reply": clean(verdict.raw_reply),
     }
 
 
@@ -159,6 +169,12 @@ def narrative_from(item: Row | None) -> Narrative | None:
     return Narrative(**{**item, "observations": tuple(item["observations"])}) if item else None
 
 
-def _clean(text: str | None) -> str | None:
-    # PostgreSQL refuses NUL in text, and a model can write anything.
-    return text.replace("\x00", "\ufffd") if text else text
+@overload
+def clean(text: str) -> str: ...
+@overload
+def clean(text: None) -> None: ...
+def clean(text: str | None) -> str | None:
+    """Text that every database takes: a model can write anything, PostgreSQL refuses NUL and half pairs."""
+    if text is None or (text.isascii() and "\x00" not in text):
+        return text
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")

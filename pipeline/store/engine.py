@@ -153,7 +153,9 @@ def describe(engine: Engine) -> str:
 
 def insert_ignore(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert, leaving rows alone whose key is there already; how many were new."""
-    return connection.execute(_insert_ignore(connection.dialect.name, table), rows).rowcount
+    statement = _insert_ignore(connection.dialect.name, table)
+    # Counted by what is returned: the row count of an INSERT is not defined by every driver.
+    return len(connection.execute(statement, rows).all())
 
 
 def upsert(
@@ -167,7 +169,7 @@ def upsert(
 # Building a statement costs more than running it, so those that never change are built once.
 @cache
 def _insert_ignore(dialect: str, table: Table) -> Any:
-    return insert(dialect, table).on_conflict_do_nothing()
+    return insert(dialect, table).on_conflict_do_nothing().returning(next(iter(table.primary_key.columns)))
 
 
 @cache

@@ -6,6 +6,7 @@ from sqlalchemy import Engine, insert, select, update
 
 from pipeline.errors import StoreError
 from pipeline.store import audit
+from pipeline.store.codec import clean
 from pipeline.store.engine import write
 from pipeline.store.schema import Answer, Deed, feedback, incidents, utcnow
 
@@ -30,9 +31,9 @@ def give(engine: Engine, incident_id: str, answer: Answer, *, operator: str, not
         values = {
             "incident_id": incident_id,
             "verdict_id": row.verdict_id,
-            "operator": operator,
+            "operator": clean(operator),
             "answer": str(answer),
-            "note": note.replace("\x00", ""),
+            "note": clean(note),
         }
         made = connection.execute(insert(feedback).values(values).returning(feedback.c.feedback_id))
         feedback_id = int(made.scalar_one())

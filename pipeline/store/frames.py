@@ -16,7 +16,7 @@ from pathlib import Path
 from pipeline.errors import FrameStoreError
 from pipeline.settings import Settings
 
-_NAME = re.compile(r"^[0-9a-f]{64}$")
+_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 class FileFrameStore:
@@ -76,7 +76,7 @@ class FileFrameStore:
         Raises:
             FrameStoreError: Not a sha256 in lower-case hex (names reach us from web addresses).
         """
-        if not _NAME.match(sha256):
+        if not _NAME.fullmatch(sha256):
             raise FrameStoreError("a key frame is named by 64 hex digits", hint="give its sha256")
         return self.root / sha256[:2] / sha256
 
@@ -93,7 +93,7 @@ class FileFrameStore:
     def stored(self) -> Iterator[str]:
         """Names of all frames there are."""
         for path in sorted(self.root.glob("[0-9a-f][0-9a-f]/*")):
-            if _NAME.match(path.name):
+            if _NAME.fullmatch(path.name):
                 yield path.name
 
 

@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 
 from pipeline.store import audit
+from pipeline.store.codec import clean
 from pipeline.store.engine import insert_ignore
 from pipeline.store.schema import FINISHED, Deed, JobState, UtcDateTime, jobs, utcnow
 from pipeline.types import Candidate, Lane
@@ -258,7 +259,7 @@ def close(
         "p_attempt": attempt,
         "p_state": state,
         "p_now": utcnow(),
-        "p_error": error,
+        "p_error": clean(error),
         "p_source": error_source,
     }
     return bool(connection.execute(_CLOSE, values).rowcount)
@@ -277,13 +278,13 @@ def bury(connection: Connection, job: Job, *, error: str, error_source: str) -> 
             state=JobState.DEAD,
             finished_at=utcnow(),
             lease_until=None,
-            error=error,
+            error=clean(error),
             error_source=error_source,
         )
     )
     if not connection.execute(statement).rowcount:
         return False
-    detail = {"error": error, "error_source": error_source, "attempts": job.attempts}
+    detail = {"error": clean(error), "error_source": error_source, "attempts": job.attempts}
     audit.record(connection, Deed.JOB_DEAD, job.job_id, detail=detail)
     return True
 
@@ -297,7 +298,7 @@ def put_back(connection: Connection, job_id: str, attempt: int, *, error: str, e
         "worker_id": None,
         "sent_at": None,
         "not_before": utcnow() + timedelta(seconds=pause),
-        "error": error,
+        "error": clean(error),
         "error_source": error_source,
     }
     held = {"p_job": job_id, "p_attempt": attempt}
@@ -311,7 +312,7 @@ def release(connection: Connection, where: ColumnElement[bool], *, error: str) -
         "lease_until": None,
         "worker_id": None,
         "sent_at": None,
-        "error": error,
+        "error": clean(error),
         "error_source": "worker",
     }
     statement = update(jobs).where(jobs.c.state == JobState.RUNNING, where).values(values).returning(jobs)

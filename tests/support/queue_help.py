@@ -106,7 +106,7 @@ def states(engine: Engine) -> Counter[str]:
     """Jobs by state."""
     query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
     with read(engine) as connection:
-        return Counter({state: count for state, count in connection.execute(query)})
+        return Counter({str(row[0]): int(row[1]) for row in connection.execute(query)})
 
 
 def check_invariants(engine: Engine, submitted: Sequence[str], *, max_attempts: int = 3) -> None:
