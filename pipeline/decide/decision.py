@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from pipeline.decide import phrases
+from pipeline.decide.context import expected_by_context
 from pipeline.decide.policy import EffectiveRule, Fallback, Policy
 from pipeline.types import Action, Candidate, Priority, VerdictState
 
@@ -45,6 +46,7 @@ def decide(
     calibrated: Thresholds | None = None,
     grounded: bool | None = None,
     error: str | None = None,
+    site_context: str = "",
     language: str = "en",
 ) -> Decision:
     """Decide about one candidate.
@@ -56,6 +58,7 @@ def decide(
         calibrated: Operating point found on validation data, if any.
         grounded: ``False`` when the narrative says what nothing supports.
         error: Why there is no score.
+        site_context: What the site says about itself; may call an event type expected.
         language: Of the reason, "en" or "ko".
     """
     rule = policy.effective(candidate.event_type, candidate.camera, candidate.zone)
@@ -67,6 +70,8 @@ def decide(
         )
     state, action, finding = _by_score(score, limits, say)
     reason = say.plain(finding, action)
+    if policy.read_site_context and candidate.event_type in expected_by_context(site_context):
+        rule = rule.model_copy(update={"expected": True})
     blocked = _blocked(candidate, rule, policy, say)
     if blocked is not None and (weaker := _weaker(action, blocked[0])) is not action:
         action = weaker

@@ -86,8 +86,8 @@ class Phrases:
         )
 
     def expected(self) -> str:
-        """The policy says that this is normal here."""
-        return self._pick("the policy expects this here", "정책상 이곳에서 예상되는 활동이므로")
+        """Policy or site context say that this is normal here."""
+        return self._pick("this is expected here", "이곳에서 예상되는 활동이므로")
 
     def hours(self, clock: str) -> str:
         """Outside the hours of the rule."""

@@ -100,6 +100,7 @@ class Policy(Scope):
 
     version: Literal[1]
     timezone: str = "UTC"
+    read_site_context: bool = True
     cameras: dict[str, Scope] = Field(default_factory=dict)
     zones: dict[str, Scope] = Field(default_factory=dict)
 

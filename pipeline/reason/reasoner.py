@@ -181,7 +181,7 @@ class PromptReasoner:
         )
         said: Narrative | None = None
         found: grounding.Grounding | None = None
-        if self._wants_words(item.candidate, calibrated):
+        if self._wants_words(item, calibrated):
             try:
                 said, timings["narrative"] = self._narrate(_inquiry(item), score)
             except ReplyError as error:
@@ -189,11 +189,15 @@ class PromptReasoner:
             found = grounding.check(said, item.candidate, score.attributes, calibrated.probability)
         return self._verdict(item, score, calibrated, words=(said, found), timings=timings)
 
-    def _wants_words(self, candidate: Candidate, calibrated: Calibrated) -> bool:
+    def _wants_words(self, item: _Asked, calibrated: Calibrated) -> bool:
         if self.settings.narrate is not Narrate.ESCALATED:
             return self.settings.narrate is Narrate.ALL
         decision = decide(
-            candidate, calibrated.probability, self._site.policy(), calibrated=calibrated.thresholds
+            item.candidate,
+            calibrated.probability,
+            self._site.policy(),
+            calibrated=calibrated.thresholds,
+            site_context=item.rendered.site_context if item.rendered else "",
         )
         return decision.action is not Action.DISMISS
 
@@ -218,6 +222,7 @@ class PromptReasoner:
             self._site.policy(),
             calibrated=calibrated.thresholds,
             grounded=found.grounded if found else None,
+            site_context=item.rendered.site_context if item.rendered else "",
             language=self.settings.language,
         )
         params = {

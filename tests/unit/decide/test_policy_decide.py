@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from pipeline.decide import Policy, Thresholds, decide, load_policy
+from pipeline.decide.context import expected_by_context
 from pipeline.errors import ConfigError
 from pipeline.types import Action, Candidate, EventType, Priority, VerdictState
 from prompts.example import example_candidate
@@ -141,7 +142,7 @@ def test_an_expected_activity_is_not_escalated_and_others_are() -> None:
     decision = decide(fight, 0.99, film_set)
     assert (decision.state, decision.action) == (VerdictState.CONFIRMED, Action.REVIEW)
     assert decision.reason == (
-        "Score 0.99 is at or above 0.50, but the policy expects this here: a person should look."
+        "Score 0.99 is at or above 0.50, but this is expected here: a person should look."
     )
     assert decide(candidate("fire", camera="set-1"), 0.99, film_set).action is Action.ESCALATE
     assert decide(candidate("violence", camera="street"), 0.99, film_set).action is Action.ESCALATE
@@ -199,3 +200,35 @@ def test_what_is_no_policy_is_refused(tmp_path: Path, text: str | None) -> None:
         path.write_text(text)
     with pytest.raises(ConfigError):
         load_policy(path)
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        ("this is a film set, simulated fights are expected", {EventType.VIOLENCE}),
+        ("Film set. Simulated fights and pyrotechnics are expected.", {EventType.VIOLENCE, EventType.FIRE}),
+        ("Boxing gym: sparring is normal here.", {EventType.VIOLENCE}),
+        ("Smoke from the kitchen is usual at noon.", {EventType.SMOKE}),
+        ("Crowds are expected on Saturdays, but fights are not expected.", {EventType.CROWDING}),
+        ("영화 촬영장이며 싸움 장면이 예정되어 있습니다.", {EventType.VIOLENCE}),
+        ("Fights are not expected.", set()),
+        ("No crowd is expected.", set()),
+        ("A fight happened here last year.", set()),
+        ("Emergency exit beside the fire extinguisher.", set()),
+        ("싸움은 예상되지 않습니다.", set()),
+        ("", set()),
+    ],
+)
+def test_statements_of_what_is_expected(context: str, expected: set[EventType]) -> None:
+    assert expected_by_context(context) == expected
+
+
+def test_what_the_site_expects_is_not_escalated_whatever_the_model_says() -> None:
+    context = "this is a film set, simulated fights are expected"
+    shipped = load_policy()
+    fight = decide(candidate("violence"), 0.99, shipped, site_context=context)
+    assert (fight.state, fight.action) == (VerdictState.CONFIRMED, Action.REVIEW)
+    assert decide(candidate("fire"), 0.99, shipped, site_context=context).action is Action.ESCALATE
+    assert decide(candidate("violence"), 0.99, shipped).action is Action.ESCALATE
+    strict = shipped.model_copy(update={"read_site_context": False})
+    assert decide(candidate("violence"), 0.99, strict, site_context=context).action is Action.ESCALATE

@@ -233,3 +233,16 @@ def test_failed_verdicts_name_stage_and_reason(frames: MemoryFrames) -> None:
     assert "no answer in 60 s" in timed_out.reason
     crashed = failed_verdict(candidate, MemoryError())
     assert (crashed.error, crashed.error_source) == ("MemoryError", "worker")
+
+
+def test_the_site_context_keeps_a_film_fight_from_being_escalated(
+    tmp_path: Path, frames: MemoryFrames
+) -> None:
+    context = "this is a film set, simulated fights are expected"
+    plain = reasoner(tmp_path, frames, model=ScriptedModel())
+    told = reasoner(tmp_path, frames, model=ScriptedModel(), site_context=context)
+    fight = stored_candidate(frames, "violence")
+    assert plain.judge([fight])[0].action is Action.ESCALATE
+    assert told.judge([fight])[0].action is Action.REVIEW
+    named = stored_candidate(frames, "violence", camera=context, zone=context)
+    assert plain.judge([named])[0].action is Action.ESCALATE, "only the site may say so, not a name"
