@@ -21,8 +21,8 @@ from pydantic import ValidationError
 
 from pipeline.errors import PromptError
 from pipeline.types import Candidate, JsonScalar, KeyFrame
-from prompts import facts
 from prompts.clean import clean, quoted
+from prompts.facts import measured, number, seen
 from prompts.schema import EventSection, PackFile, canonical_sha256
 
 if TYPE_CHECKING:
@@ -161,15 +161,15 @@ class PromptPack:
         return {
             "event": section.name,
             "event_type": candidate.event_type.value,
-            "duration": facts.number(max(0.0, candidate.end_s - candidate.start_s)),
+            "duration": number(max(0.0, candidate.end_s - candidate.start_s)),
             "start": f"{candidate.start_s:.1f}",
             "end": f"{candidate.end_s:.1f}",
             "zone": quoted(candidate.zone, _TEXT_LIMIT) if candidate.zone else "",
             "camera": quoted(candidate.camera, _TEXT_LIMIT),
             "site": quoted(site, limits.site_context) if site else "",
             "trigger": clean(candidate.trigger.name, _TEXT_LIMIT),
-            "measured": facts.measured(candidate.evidence, section.facts, limits.facts),
-            "seen": facts.seen(candidate.evidence, limits.objects),
+            "measured": measured(candidate.evidence, section.facts, limits.facts),
+            "seen": seen(candidate.evidence, limits.objects),
             "moments": len({frame.t_s for frame in candidate.key_frames}),
             "examples": [
                 {"text": shot.text, "answer": shot.answer}
@@ -186,14 +186,14 @@ class PromptPack:
             raise PromptError(f"{len(images)} images for {len(frames)} key frames", hint="pass one each")
         blocks: list[dict[str, Any]] = []
         shown = zip(frames, images, strict=False)
-        for number, (frame, image) in enumerate(shown, start=1):
-            if number > self.file.limits.images:
+        for place, (frame, image) in enumerate(shown, start=1):
+            if place > self.file.limits.images:
                 break
             caption = {
                 "moment": frame.moment.value,
                 "t": f"{frame.t_s:.1f}",
                 "view": frame.view.value,
-                "number": number,
+                "number": place,
             }
             blocks.append({"type": "text", "text": self._text("caption", caption)})
             encoded = base64.b64encode(image).decode("ascii")

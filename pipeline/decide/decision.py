@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from pipeline.decide import phrases
 from pipeline.decide.context import expected_by_context
+from pipeline.decide.phrases import Phrases
 from pipeline.decide.policy import EffectiveRule, Fallback, Policy
 from pipeline.types import Action, Candidate, Priority, VerdictState
 
@@ -63,7 +63,7 @@ def decide(
     """
     rule = policy.effective(candidate.event_type, candidate.camera, candidate.zone)
     limits = thresholds(rule, calibrated)
-    say = phrases.Phrases(language)
+    say = Phrases(language)
     if score is None or not math.isfinite(score):
         return Decision(
             Action.REVIEW, rule.priority, VerdictState.FAILED, say.failed(error or "no score"), limits
@@ -95,7 +95,7 @@ def thresholds(rule: EffectiveRule, calibrated: Thresholds | None) -> Thresholds
     return Thresholds(high, low)
 
 
-def _by_score(score: float, limits: Thresholds, say: phrases.Phrases) -> tuple[VerdictState, Action, str]:
+def _by_score(score: float, limits: Thresholds, say: Phrases) -> tuple[VerdictState, Action, str]:
     if score >= limits.escalate_at:
         return VerdictState.CONFIRMED, Action.ESCALATE, say.above(score, limits.escalate_at)
     if score < limits.dismiss_below:
@@ -108,7 +108,7 @@ def _by_score(score: float, limits: Thresholds, say: phrases.Phrases) -> tuple[V
 
 
 def _blocked(
-    candidate: Candidate, rule: EffectiveRule, policy: Policy, say: phrases.Phrases
+    candidate: Candidate, rule: EffectiveRule, policy: Policy, say: Phrases
 ) -> tuple[Fallback, str] | None:
     """Why the policy does not let the candidate escalate, and what happens instead."""
     if not rule.enabled:

@@ -12,8 +12,16 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pipeline.reason import vocabulary
-from pipeline.reason.vocabulary import CONCEPTS, Concept
+from pipeline.reason.vocabulary import (
+    CONCEPTS,
+    ENGLISH_AFTER,
+    ENGLISH_BEFORE,
+    KOREAN_AFTER,
+    KOREAN_HARMLESS,
+    KOREAN_NUMBERS,
+    NUMBER_WORDS,
+    Concept,
+)
 from pipeline.types import Candidate, Narrative
 
 _CLAUSE = re.compile(r"[.;!?。]\s|[.;!?。]$|, but | but |, and |지만 |으나 ")
@@ -102,15 +110,15 @@ def _claims(clause: str) -> Iterable[tuple[str, str]]:
             if word in concept.english or word.removesuffix("'s") in concept.english:
                 rest = " ".join(words[index + 1 : index + 5])
                 before = words[max(0, index - 5) : index]
-                denied = any(token in vocabulary.ENGLISH_BEFORE for token in before)
+                denied = any(token in ENGLISH_BEFORE for token in before)
                 denied = denied or before[-1:] in (["alarm"], ["alert"])
-                if not denied and not any(rest.startswith(tail) for tail in vocabulary.ENGLISH_AFTER):
+                if not denied and not any(rest.startswith(tail) for tail in ENGLISH_AFTER):
                     yield name, word
             elif _is_korean(word) and word.startswith(concept.korean):
-                if word.startswith(vocabulary.KOREAN_HARMLESS):
+                if word.startswith(KOREAN_HARMLESS):
                     continue
                 tail = joined[joined.index(word) :]
-                if not any(mark in tail for mark in vocabulary.KOREAN_AFTER):
+                if not any(mark in tail for mark in KOREAN_AFTER):
                     yield name, word
 
 
@@ -143,11 +151,11 @@ def _wrong_numbers(clause: str, known: list[float], counts: Mapping[str, float])
 def _counted(clause: str) -> Iterable[tuple[int, str]]:
     for match in _ENGLISH_COUNT.finditer(clause):
         for noun in filter(None, match.groups()[1:]):
-            yield vocabulary.NUMBER_WORDS[match.group(1)], noun
+            yield NUMBER_WORDS[match.group(1)], noun
     for match in _DIGIT_COUNT.finditer(clause):
         yield int(match.group(1)), match.group(2)
     for match in _KOREAN_COUNT.finditer(clause):
-        yield vocabulary.KOREAN_NUMBERS[match.group(1)], _KOREAN_COUNTED[match.group(2)]
+        yield KOREAN_NUMBERS[match.group(1)], _KOREAN_COUNTED[match.group(2)]
 
 
 def _agrees(value: float, other: float, decimals: int) -> bool:

@@ -12,9 +12,9 @@ from models.base import Inquiry, Score, SitrepChatModel
 from pipeline.decide import decide
 from pipeline.errors import FrameStoreError, PromptError, ReplyError
 from pipeline.interfaces import FrameStore
-from pipeline.reason import grounding
 from pipeline.reason.calibration import Calibrated
 from pipeline.reason.criteria import criteria
+from pipeline.reason.grounding import Grounding, check
 from pipeline.reason.inquiry import build_inquiry
 from pipeline.reason.parse import parse_report
 from pipeline.reason.site import ChosenPrompt, Site
@@ -106,7 +106,7 @@ class PromptReasoner:
         attributes = verdict.provenance.params.get("attributes") or {}
         score = Score(verdict.log_odds or 0.0, attributes, verdict.category)
         said, elapsed_ms = self._narrate(item.inquiry, score)
-        found = grounding.check(said, candidate, attributes, verdict.score)
+        found = check(said, candidate, attributes, verdict.score)
         params = {**verdict.provenance.params, "ungrounded": list(found.unsupported)}
         return replace(
             verdict,
@@ -180,13 +180,13 @@ class PromptReasoner:
             score.log_odds, self.model.model_id, item.prompt, item.candidate.event_type
         )
         said: Narrative | None = None
-        found: grounding.Grounding | None = None
+        found: Grounding | None = None
         if self._wants_words(item, calibrated):
             try:
                 said, timings["narrative"] = self._narrate(_inquiry(item), score)
             except ReplyError as error:
                 return self._failed(item, error, timings=timings, log_odds=score.log_odds)
-            found = grounding.check(said, item.candidate, score.attributes, calibrated.probability)
+            found = check(said, item.candidate, score.attributes, calibrated.probability)
         return self._verdict(item, score, calibrated, words=(said, found), timings=timings)
 
     def _wants_words(self, item: _Asked, calibrated: Calibrated) -> bool:
@@ -212,7 +212,7 @@ class PromptReasoner:
         score: Score,
         calibrated: Calibrated,
         *,
-        words: tuple[Narrative | None, grounding.Grounding | None],
+        words: tuple[Narrative | None, Grounding | None],
         timings: dict[str, float],
     ) -> Verdict:
         said, found = words
