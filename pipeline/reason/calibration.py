@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,11 +90,19 @@ class Calibrations:
     def read(self, log_odds: float, model: str, prompt: str, event: EventType) -> Calibrated:
         """Probability and operating point for finite ``log_odds``."""
         for file in self._files:
-            same_model = model == file.model or model.startswith((f"{file.model}@", f"{file.model}:"))
-            if same_model and file.prompt in (None, prompt) and event in file.types:
+            if belongs(file.model, model) and file.prompt in (None, prompt) and event in file.types:
                 fit = file.types[event]
                 return Calibrated(fit.probability(log_odds), True, fit.thresholds())
         return Calibrated(sigmoid(log_odds), False, None)
+
+
+def belongs(named: str, model: str) -> bool:
+    """Whether a calibration for ``named`` holds for ``model``.
+
+    Model ids read ``BACKEND:NAME@PART+PART``. A file may name all of it, ``BACKEND:NAME`` for every version,
+    or one part, when the log-odds come from that part.
+    """
+    return named == model or model.startswith(f"{named}@") or named in re.split(r"[@+]", model)[1:]
 
 
 def load_calibrations(*paths: Path) -> Calibrations:

@@ -8,7 +8,13 @@ import pytest
 
 from pipeline.decide import Thresholds
 from pipeline.errors import ConfigError
-from pipeline.reason.calibration import Calibrations, load_calibrations, read_calibration, sigmoid
+from pipeline.reason.calibration import (
+    Calibrations,
+    belongs,
+    load_calibrations,
+    read_calibration,
+    sigmoid,
+)
 from pipeline.types import EventType
 
 
@@ -77,3 +83,20 @@ def test_what_is_no_calibration_is_refused(tmp_path: Path, text: str) -> None:
 def test_sigmoid_does_not_overflow() -> None:
     assert (sigmoid(1e9), sigmoid(0.0)) == (1.0, 0.5)
     assert 0 <= sigmoid(-1e9) < 1e-300
+
+
+@pytest.mark.parametrize(
+    ("named", "model", "holds"),
+    [
+        ("embedded:vlm@vision-1+heads-2", "embedded:vlm@vision-1+heads-2", True),
+        ("embedded:vlm", "embedded:vlm@vision-1+heads-2", True),
+        ("heads-2", "embedded:vlm@vision-1+heads-2", True),
+        ("vision-1", "embedded:vlm@vision-1+heads-2", True),
+        ("heads-3", "embedded:vlm@vision-1+heads-2", False),
+        ("embedded:vlm@vision-1", "embedded:vlm@vision-1+heads-2", False),
+        ("embedded", "embedded:vlm@vision-1+heads-2", False),
+        ("openai:http://a/v1#m", "openai:http://a/v1#m2", False),
+    ],
+)
+def test_which_model_a_calibration_is_for(named: str, model: str, holds: bool) -> None:
+    assert belongs(named, model) is holds
