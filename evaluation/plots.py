@@ -96,7 +96,7 @@ def plot_sweep(clips: Sequence[Clip]) -> Any:
         axes.plot(
             [1.0], [cut], marker="D", color=FALSE, clip_on=False, markersize=6, label="◆ this run's policy"
         )
-    axes.legend(loc="center left", fontsize=8, frameon=False)
+    axes.legend(loc="best", fontsize=8, frameon=False)
     return figure
 
 
