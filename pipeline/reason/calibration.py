@@ -67,9 +67,21 @@ class CalibrationFile(BaseModel):
     """One calibration file; keys beside these describe how it was made and are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
-    model: str
+    model: str | None = None
+    vision: str | None = None
     prompt: str | None = None
     types: dict[EventType, TypeCalibration]
+
+    @property
+    def named(self) -> str:
+        """The model, or the part of it, that the file is for."""
+        return self.model or self.vision or ""
+
+    @model_validator(mode="after")
+    def _for_something(self) -> CalibrationFile:
+        if not self.named:
+            raise ValueError("names no model")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +102,7 @@ class Calibrations:
     def read(self, log_odds: float, model: str, prompt: str, event: EventType) -> Calibrated:
         """Probability and operating point for finite ``log_odds``."""
         for file in self._files:
-            if belongs(file.model, model) and file.prompt in (None, prompt) and event in file.types:
+            if belongs(file.named, model) and file.prompt in (None, prompt) and event in file.types:
                 fit = file.types[event]
                 return Calibrated(fit.probability(log_odds), True, fit.thresholds())
         return Calibrated(sigmoid(log_odds), False, None)
