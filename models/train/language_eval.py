@@ -33,7 +33,9 @@ def main() -> None:
     joint = read_joint(arguments.joint)
     store = language_data.TokenStore()
     random = np.random.default_rng(5)
-    kinds: dict[str, list[float]] = {name: [] for name in ("none_real", "none_false", "irrelevant", "excused")}
+    kinds: dict[str, list[float]] = {
+        name: [] for name in ("none_real", "none_false", "irrelevant", "excused")
+    }
     by_type: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         tower = LanguageTower(converted(Path(folder), joint), arguments.threads)

@@ -22,6 +22,8 @@ VISUAL = 1280
 class LoraLinear(nn.Module):
     """A frozen linear map, with a trainable low-rank update where ``rank`` is above 0."""
 
+    weight: torch.Tensor
+
     def __init__(self, weight: np.ndarray, rank: int, alpha: float, dtype: torch.dtype) -> None:
         super().__init__()
         self.register_buffer("weight", torch.from_numpy(weight).to(dtype), persistent=False)
@@ -47,6 +49,16 @@ def rms_norm(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
 
 class Layer(nn.Module):
     """One Llama layer."""
+
+    q: LoraLinear
+    k: LoraLinear
+    v: LoraLinear
+    o: LoraLinear
+    gate: LoraLinear
+    up: LoraLinear
+    down: LoraLinear
+    attn_norm: torch.Tensor
+    ffn_norm: torch.Tensor
 
     def __init__(
         self,
@@ -99,6 +111,10 @@ def rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tens
 class TrainTower(nn.Module):
     """The whole tower; ``forward`` gives the normed last hidden states."""
 
+    embedding: torch.Tensor
+    final_norm: torch.Tensor
+    inverse: torch.Tensor
+
     def __init__(
         self,
         source: GgufTower,
@@ -146,6 +162,9 @@ class TrainTower(nn.Module):
 
 class TrainConnector(nn.Module):
     """Visual tokens to embeddings; see :class:`models.embedded.connector.Connector`."""
+
+    mean: torch.Tensor
+    scale: torch.Tensor
 
     def __init__(self, dim: int, embedding_std: float, mean: np.ndarray, scale: np.ndarray) -> None:
         super().__init__()

@@ -79,7 +79,7 @@ class Trainer:
     def __init__(self, config: dict[str, Any], accelerator: Accelerator) -> None:
         self.config, self.accelerator = config, accelerator
         source = GgufTower(locate(LANGUAGE))
-        self.words: Any = Words(source)
+        self.words = Words(source)
         self.yes_no = YesNo(self.words)
         self.store = language_data.TokenStore()
         mean, scale = self.store.statistics()

@@ -21,17 +21,24 @@ from models.train.vision_measure import calibration_error, fit_platt, retention_
 KEEP = 0.97
 """Share of real incidents of val that must still reach a person."""
 LEAST_ROWS = 8
+PROXY_CEILING = {"intrusion": 0.15, "loitering": 0.15}
+"""Types taught by a stand-in question only (is anybody there?) dismiss the clearest cases alone."""
 
 
-def calibrate(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Entry of one type, or ``{}`` when val has too few rows of either kind."""
+def calibrate(rows: list[dict[str, Any]], ceiling: float = 0.5) -> dict[str, Any]:
+    """Entry of one type, or ``{}`` when val has too few rows of either kind.
+
+    Args:
+        rows: All rows of the type.
+        ceiling: Highest probability that may be dismissed.
+    """
     val, test = ([row for row in rows if row["split"] == split] for split in ("val", "test"))
     truth, odds = _arrays(val)
-    if min(truth.sum(), (~truth).sum(), default=0) < LEAST_ROWS:
+    if min(int(truth.sum()), int((~truth).sum())) < LEAST_ROWS:
         return {}
     platt = fit_platt(truth, odds)
     probability = platt(odds)
-    below = retention_threshold(truth, odds, KEEP)
+    below = retention_threshold(truth, odds, keep=KEEP)
     entry: dict[str, Any] = {
         "a": round(platt.a, 4),
         "b": round(platt.b, 4),
@@ -39,7 +46,8 @@ def calibrate(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "n_real": int(truth.sum()),
         "ece_val": round(calibration_error(truth, probability), 4),
         "ece_test": None,
-        "dismiss_below": round(float(platt(np.array([below]))[0]), 4),
+        # What is more likely real than not is never dismissed, however well val separates.
+        "dismiss_below": round(min(ceiling, float(platt(np.array([below]))[0])), 4),
         # Above this, at most one in ten false alarms of val is called certain.
         "escalate_at": round(float(max(0.5, np.quantile(probability[~truth], 0.9))), 4),
     }
@@ -69,12 +77,12 @@ def main() -> None:
     rows = [json.loads(line) for line in arguments.rows.read_text().splitlines()]
     types = {}
     for name in sorted({row["type"] for row in rows}):
-        entry = calibrate([row for row in rows if row["type"] == name])
+        entry = calibrate([row for row in rows if row["type"] == name], PROXY_CEILING.get(name, 0.5))
         if entry:
             types[name] = entry
             print(name, entry)
-    model = arguments.model or VisionEncoder(data.WORK / "cache").weights_id
-    stored = {"model": model, "prior": 0.5, "keep": KEEP, "types": types}
+    vision = VisionEncoder(data.WORK / "cache").weights_id
+    stored = {"model": arguments.model, "vision": vision, "prior": 0.5, "keep": KEEP, "types": types}
     arguments.out.write_text(json.dumps(stored, indent=1) + "\n")
 
 

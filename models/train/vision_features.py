@@ -29,6 +29,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
     parser.add_argument("--out", type=Path, default=data.WORK / "corpus.npz")
+    parser.add_argument(
+        "--splits",
+        nargs="+",
+        default=["train", "val", "test"],
+        help="heads and report need val and test of the committed encoder, and all of the stock one",
+    )
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     encoder = VisionEncoder(data.WORK / "cache", weights_dir=arguments.weights)
@@ -37,8 +43,9 @@ def main() -> None:
     pooled, logits = np.zeros((len(rows), 3, 1280), np.float16), None
     region = np.zeros((len(rows), 2), bool)
     start = time.monotonic()
-    for first in range(0, len(rows), 8):
-        part = range(first, min(first + 8, len(rows)))
+    wanted = [index for index, row in enumerate(rows) if row.split in arguments.splits]
+    for first in range(0, len(wanted), 8):
+        part = wanted[first : first + 8]
         images, places = [], []
         for index in part:
             picture = data.image(rows[index], folder)
@@ -58,7 +65,7 @@ def main() -> None:
             pooled[place], logits[place] = vector, logit
         if first % 800 == 0:
             each = (time.monotonic() - start) / (first + 8) * 1e3
-            print(f"features: {first}/{len(rows)}, {each:.0f} ms each", file=sys.stderr, flush=True)
+            print(f"features: {first}/{len(wanted)}, {each:.0f} ms each", file=sys.stderr, flush=True)
     assert logits is not None
     for count in (1, 2):
         missing = ~region[:, count - 1]

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from models.embedded.heads import FORMAT, HEADS_FILE, LIMIT
+from models.embedded.heads import FORMAT, HEADS_FILE
 from models.embedded.heads_evidence import AdditiveModel
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionEncoder
 from models.train import data
@@ -143,6 +143,10 @@ def fit_type(
     if evidence is not None:
         terms["evidence"] = np.array([evidence.log_odds(numbers) for numbers in corpus.numbers])
     weighed = weigh({name: value[val] for name, value in terms.items()}, truth[val])
+    if task.fixed is not None:
+        region = 0.5
+        terms = {f"attribute:{name}": corpus.visual(name, task.objects, region) for name in task.attributes}
+        weighed = {name: {"coefficient": task.fixed, "centre": 0.0} for name in terms}
     rows: list[dict[str, Any]] = []
     if task.name == "violence":
         unseen = clips["split"] == "val"
@@ -152,7 +156,7 @@ def fit_type(
     for name, setting in weighed.items():
         if name.startswith("attribute:"):
             setting["region"] = region
-    entry: dict[str, Any] = {"bias": 0.0, "bound": LIMIT, "terms": weighed}
+    entry: dict[str, Any] = {"bias": 0.0, "bound": task.bound, "terms": weighed}
     if evidence is not None and "evidence" in weighed:
         entry["evidence"] = {
             "edges": {name: [round(float(v), 5) for v in value] for name, value in evidence.edges.items()},
@@ -191,7 +195,6 @@ def main() -> None:
     for task in TASKS:
         entry, its_rows = fit_type(task, corpus, clips, flow)
         if task.name == "intrusion":
-            entry["bound"] = 2.5
             types["loitering"] = entry
             rows += [{**row, "type": "loitering"} for row in its_rows]
         types[task.name] = entry

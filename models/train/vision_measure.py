@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.stats import rankdata
+from scipy.stats import nct, norm, rankdata
 
 
 def auc(truth: np.ndarray, score: np.ndarray) -> float:
@@ -92,11 +92,16 @@ def calibration_error(truth: np.ndarray, probability: np.ndarray, *, bins: int =
     return error
 
 
-def retention_threshold(truth: np.ndarray, score: np.ndarray, keep: float = 0.97) -> float:
+def retention_threshold(
+    truth: np.ndarray, score: np.ndarray, *, keep: float = 0.97, confidence: float = 0.9
+) -> float:
     """Score under which at most ``1 - keep`` of the real ones fall.
 
-    With few real ones the empirical quantile is only luck, so the lower of it and a normal fit is taken.
+    With few real ones the empirical quantile is only luck, so the lower of it and the normal tolerance limit
+    (Owen, 1963: it covers ``keep`` of the population with the given confidence) is taken.
     """
     real = np.asarray(score)[np.asarray(truth).astype(bool)]
     empirical = float(np.quantile(real, 1 - keep, method="lower"))
-    return min(empirical, float(real.mean() - 1.88 * real.std()))
+    root = np.sqrt(len(real))
+    factor = nct.ppf(confidence, len(real) - 1, norm.ppf(keep) * root) / root
+    return min(empirical, float(real.mean() - factor * real.std(ddof=1)))

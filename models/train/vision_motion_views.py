@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import yaml
 
-from models.embedded.vision import ATTRIBUTES, VisionEncoder
+from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionEncoder
 from models.train import data, evidence_features
 from models.train.features import CONFIGS, fill
 from models.train.malloc import keep_memory
@@ -180,12 +180,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, default=CONFIGS / "vision_motion.yaml")
     parser.add_argument("--moments", type=Path, metavar="OUT", help="only store the clips' moments there")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS_DIR)
     arguments = parser.parse_args()
     config = yaml.safe_load(arguments.config.read_text())
     cv2.setNumThreads(1)
     folder, seen = data.shared_data(), evidence_features.load()
     clips = read_clips(folder)
-    store_moments(clips, VisionEncoder(data.WORK / "cache"), arguments.moments or data.WORK / "clips.npz")
+    encoder = VisionEncoder(data.WORK / "cache", weights_dir=arguments.weights)
+    store_moments(clips, encoder, arguments.moments or data.WORK / "clips.npz")
     if arguments.moments:
         return
     stills = [

@@ -198,10 +198,7 @@ def markdown(report: Figures) -> str:
         "|---|---|---|---|",
     ]
     for name, f in report["clips"].items():
-        a = f["accuracy"]
-        lines.append(
-            f"| {name} | {a['value']:.3f} ({a['low']:.3f} to {a['high']:.3f}) | {_auc(f['auc'])} | {f['by_fold']} |"
-        )
+        lines.append(f"| {name} | {_auc(f['accuracy'])} | {_auc(f['auc'])} | {f['by_fold']} |")
     lines += [
         "",
         "## Across sources (source of incidents held out; frozen features, nothing of the source seen)",
@@ -217,13 +214,12 @@ def markdown(report: Figures) -> str:
         "",
         "## Calibration (Platt on val, equal priors)",
         "",
-        "| type | val n | ECE val | ECE test | escalate at | dismiss below | kept on test |",
-        "|---|---|---|---|---|---|---|",
+        "| type | val n | ECE val | ECE test | escalate at | dismiss below | kept on test | cut on test |",
+        "|---|---|---|---|---|---|---|---|",
     ]
+    columns = ("n", "ece_val", "ece_test", "escalate_at", "dismiss_below", "retention_test", "cut_test")
     for name, f in report["calibration"].items():
-        lines.append(
-            f"| {name} | {f['n']} | {f['ece_val']} | {f['ece_test']} | {f['escalate_at']} | {f['dismiss_below']} | {f.get('retention_test')} |"
-        )
+        lines.append(f"| {name} | " + " | ".join(str(f.get(column, "-")) for column in columns) + " |")
     return "\n".join(lines) + "\n"
 
 
