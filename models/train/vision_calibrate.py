@@ -69,9 +69,7 @@ def main() -> None:
     """Fit and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, default=data.WORK / "head-rows.jsonl")
-    parser.add_argument(
-        "--model", help="identity stored with the calibration; the vision weights' by default"
-    )
+    parser.add_argument("--model", help="the part of the model it belongs to; the vision weights by default")
     parser.add_argument("--out", type=Path, default=WEIGHTS_DIR / "calibration.json")
     arguments = parser.parse_args()
     rows = [json.loads(line) for line in arguments.rows.read_text().splitlines()]
@@ -82,7 +80,13 @@ def main() -> None:
             types[name] = entry
             print(name, entry)
     vision = VisionEncoder(data.WORK / "cache").weights_id
-    stored = {"model": arguments.model, "vision": vision, "prior": 0.5, "keep": KEEP, "types": types}
+    stored = {
+        "model": arguments.model or vision,
+        "vision": vision,
+        "prior": 0.5,
+        "keep": KEEP,
+        "types": types,
+    }
     arguments.out.write_text(json.dumps(stored, indent=1) + "\n")
 
 

@@ -139,10 +139,15 @@ def cross_source(stock: Corpus) -> Figures:
 
 def clip_figures() -> Figures:
     """Five-fold accuracy and AUC over the surveillance-fight clips, interval by bootstrap over clips."""
-    file = data.WORK / "motion-cv.npz"
-    if not file.is_file():
+    parts = [np.load(file) for file in sorted(data.WORK.glob("motion-cv*.npz"))]
+    if not parts:
         return {}
-    stored = np.load(file)
+    stored = {name: np.array(parts[0][name]) for name in ("network", "flow", "fold", "truth")}
+    for part in parts[1:]:
+        for name in ("network", "flow", "fold"):
+            stored[name] = np.where(np.isnan(stored[name]), part[name], stored[name])
+    judged = ~np.isnan(stored["network"])
+    stored = {name: value[judged] for name, value in stored.items()}
     truth = stored["truth"].astype(bool)
     # Both are log-odds; they are added as they are, so nothing is fitted on the test clips.
     ways = {
@@ -163,7 +168,9 @@ def clip_figures() -> Figures:
                 "high": round(float(high), 4),
                 "n": len(right),
             },
-            "by_fold": [round(float(right[stored["fold"] == fold].mean()), 3) for fold in range(5)],
+            "by_fold": [
+                round(float(right[stored["fold"] == fold].mean()), 3) for fold in sorted(set(stored["fold"]))
+            ],
             "auc": auc_interval(truth, score, [str(i) for i in range(len(truth))]),
         }
     return out
