@@ -18,13 +18,13 @@ needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="the program ffmpeg is 
 
 
 def moving_square(width: int = 160, height: int = 120, side: int = 24, speed: int = 4) -> Painter:
-    """A bright square that crosses a textured grey scene."""
+    """A bright blue square that crosses a textured grey scene."""
     background = np.random.default_rng(7).integers(90, 130, (height, width, 3), np.uint8)
 
     def paint(index: int) -> np.ndarray:
         image = background.copy()
         left = (index * speed) % max(1, width - side)
-        image[height // 3 : height // 3 + side, left : left + side] = (40, 220, 240)
+        image[height // 3 : height // 3 + side, left : left + side] = (240, 200, 60)
         return image
 
     return paint

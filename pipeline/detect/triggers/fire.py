@@ -63,11 +63,13 @@ class FireTrigger:
 
     def update(self, scene: Scene) -> Firing | None:
         """Take in one sampled frame."""
-        mask = flame_mask(scene.small)
+        # Codecs repaint fine noise at every key frame; that is not flicker.
+        small: Image = cv2.blur(scene.small, (3, 3))
+        mask = flame_mask(small)
         share = float(mask.mean())
         if scene.is_still:
             return self._still(scene, mask, share)
-        grey: Image = cv2.cvtColor(scene.small, cv2.COLOR_BGR2GRAY)
+        grey: Image = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         earlier, earlier_grey = self._mask, self._grey
         self._mask, self._grey = mask, grey
         if earlier is None or earlier_grey is None or earlier.shape != mask.shape:
