@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -59,9 +61,15 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
 
 
+def _asked_to_end(_number: int, _frame: FrameType | None) -> None:
+    # As an exception, so that the services that were started are stopped on the way out.
+    sys.exit(ExitCode.TERMINATED)
+
+
 def main() -> None:
     """Entry point of the console script."""
     _quiet_libraries()
+    signal.signal(signal.SIGTERM, _asked_to_end)
     try:
         output.set_up_logging(settings_module.load().log_level)
         app()

@@ -40,6 +40,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 3
     UNEXPECTED = 70
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 def exit_code_of(error: SitrepError) -> ExitCode:

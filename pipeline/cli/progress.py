@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from pipeline.cli import output
-from pipeline.scan import ClipResult
+
+if TYPE_CHECKING:
+    from pipeline.scan import ClipResult
 
 
 class ScanProgress:
