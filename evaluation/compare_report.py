@@ -91,7 +91,8 @@ def differences_table(comparison: Comparison) -> Table:
     """The figures of both runs with their paired intervals."""
     table = Table()
     for heading in ("metric", "A", "B", "B - A", "95 % interval", "reading"):
-        table.add_column(heading, justify="left" if heading in ("metric", "reading") else "right")
+        side = "left" if heading in ("metric", "reading") else "right"
+        table.add_column(heading, justify=side, no_wrap=heading != "reading")
     for one in comparison.differences:
         interval = "-" if one.low is None else f"{one.low:.3f} to {one.high:.3f}"
         cells = ["-" if value is None else f"{value:.3f}" for value in (one.before, one.after, one.delta)]
