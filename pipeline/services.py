@@ -32,14 +32,15 @@ from pipeline.queue.reconciler import Reconciler, send_all
 from pipeline.queue.worker import new_group
 from pipeline.settings import Settings, environment
 from pipeline.store import jobs, workers
-from pipeline.store.engine import open_store
+from pipeline.store.engine import open_store, read
 
 WATCH_S = 0.05
 BROKER_WATCH_S = 1.0
 MAX_RESTARTS = 5
 RESTART_WINDOW_S = 60.0
-KILL_AFTER_S = 5.0
-"""Beyond the soft shutdown, how long a worker may take to leave before it is killed."""
+GRACE_S = 15.0
+"""How long a worker that is told to stop may finish its judgement; then it is broken off and released."""
+SETTLE_S = 0.2
 log = structlog.get_logger(__name__)
 
 
@@ -251,13 +252,26 @@ class Supervisor:
             assert worker.process is not None
             with contextlib.suppress(ProcessLookupError):
                 worker.process.send_signal(signal.SIGTERM)
-        limit = min(self.settings.model_timeout_s, self.settings.task_time_limit_s) + KILL_AFTER_S
-        deadline = time.monotonic() + limit
-        for worker in running:
-            assert worker.process is not None
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                worker.process.wait(max(0.1, deadline - time.monotonic()))
-            self._bury_group(worker, "the worker was stopped")
-            worker.process.wait()
-            log.info(Event.WORKER_STOPPED, worker=worker.number, code=worker.process.returncode)
-            worker.process = None
+        begun = time.monotonic()
+        while running:
+            waited = time.monotonic() - begun
+            for worker in list(running):
+                assert worker.process is not None
+                exited = worker.process.poll() is not None
+                # Told to stop, a worker takes no new job. Once it holds none, the rest of its leave-taking
+                # can be cut short: everything that counts is in the database.
+                if exited or waited > GRACE_S or (waited > SETTLE_S and not self._holds_job(worker)):
+                    self._bury_group(worker, "the worker was stopped")
+                    worker.process.wait()
+                    log.info(Event.WORKER_STOPPED, worker=worker.number, pid=worker.process.pid)
+                    worker.process = None
+                    running.remove(worker)
+            if running:
+                time.sleep(WATCH_S)
+
+    def _holds_job(self, worker: _Worker) -> bool:
+        try:
+            with read(self.queue.engine) as connection:
+                return jobs.any_running(connection, jobs.of_group(worker.group))
+        except StoreError:
+            return True

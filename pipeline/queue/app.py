@@ -6,12 +6,6 @@ harmless here, because a message says only "look at this job": the database is t
 
 from __future__ import annotations
 
-import os
-
-# Read by billiard when it is first imported: the plain SIGTERM of every process manager then means a soft
-# shutdown, which lets the running judgement finish.
-os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
-
 from typing import Any
 
 from celery import Celery
@@ -70,8 +64,9 @@ def create_app(settings: Settings) -> Celery:
         worker_disable_prefetch=True,
         # What a lost child did is in the database: nothing to wait for before its message goes back.
         worker_lost_wait=0.1,
-        worker_soft_shutdown_timeout=min(settings.model_timeout_s, settings.task_time_limit_s),
-        worker_enable_soft_shutdown_on_idle=False,
+        # No soft shutdown: it sleeps its whole time-out even when the work is done. SIGTERM lets the running
+        # judgement finish; what is broken off later is released in the database, not by the broker.
+        worker_soft_shutdown_timeout=0.0,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         worker_redirect_stdouts=False,

@@ -34,9 +34,6 @@ class TestReasoner:
 
     def _judge(self, candidate: Candidate) -> Verdict:
         facts = candidate.evidence.facts
-        if facts.get("touch"):
-            with Path(str(facts["touch"])).open("a") as file:
-                file.write(f"{candidate.candidate_id} {os.getpid()} {time.time()}\n")
         act = str(facts.get("act") or "judge")
         if facts.get("once"):
             marker = Path(str(facts["once"]))
@@ -44,6 +41,9 @@ class TestReasoner:
                 act = "judge"
             else:
                 marker.touch()
+        if facts.get("touch"):
+            with Path(str(facts["touch"])).open("a") as file:
+                file.write(f"{candidate.candidate_id} {os.getpid()} {time.time()}\n")
         if act == "slow_once":
             time.sleep(60)
         time.sleep(float(facts.get("sleep") or 0.0))
