@@ -91,8 +91,8 @@ def differences_table(comparison: Comparison) -> Table:
     """The figures of both runs with their paired intervals."""
     table = Table()
     for heading in ("metric", "A", "B", "B - A", "95 % interval", "reading"):
-        side = "left" if heading in ("metric", "reading") else "right"
-        table.add_column(heading, justify=side, no_wrap=heading != "reading")
+        words = heading in ("metric", "reading")
+        table.add_column(heading, justify="left" if words else "right", no_wrap=heading != "reading")
     for one in comparison.differences:
         interval = "-" if one.low is None else f"{one.low:.3f} to {one.high:.3f}"
         cells = ["-" if value is None else f"{value:.3f}" for value in (one.before, one.after, one.delta)]
