@@ -68,7 +68,9 @@ def open_source(uri: str | Path, *, fps: float | None = None) -> FrameSource:
         SourceError: It does not exist, is empty, is not what its name says, or holds no usable picture.
     """
     if is_live(str(uri)):
-        raise SourceError(f"{uri}: cameras are watched, not scanned", hint="save a clip of it first")
+        from pipeline.ingest.live import LiveSource
+
+        return LiveSource(str(uri), fps=fps)
     path = Path(uri)
     if path.is_dir():
         raise SourceError(f"{path} is a folder", hint="name its clips, or scan the folder as a whole")

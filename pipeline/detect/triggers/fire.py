@@ -31,6 +31,7 @@ class FireParams:
         frames: How many of the last five frames must agree.
         still_pixels: Least share of a single picture in flame colours, where nothing scores appearance.
         attribute: From this ``fire`` probability of an appearance scorer on, the look alone counts.
+        attribute_frames: In so many frames in a row.
         still_attribute: Least such probability on a single picture.
         veto: Below this one, colours do not count.
     """
@@ -40,6 +41,7 @@ class FireParams:
     frames: int = 3
     still_pixels: float = 0.002
     attribute: float = 0.4
+    attribute_frames: int = 7
     still_attribute: float = 0.1
     veto: float = 0.05
 
@@ -60,6 +62,7 @@ class FireTrigger:
         self._grey: Image | None = None
         self._votes: deque[bool] = deque(maxlen=5)
         self._first_share = 0.0
+        self._looks = 0
 
     def update(self, scene: Scene) -> Firing | None:
         """Take in one sampled frame."""
@@ -77,12 +80,10 @@ class FireTrigger:
         flicker = flickering(mask, earlier, grey, earlier_grey)
         seen = scene.attributes.get("fire")
         coloured = share >= self.params.min_pixels and flicker >= self.params.flicker
-        self._votes.append(
-            coloured
-            if seen is None
-            else seen >= self.params.attribute or (coloured and seen >= self.params.veto)
-        )
-        if sum(self._votes) < self.params.frames or not self._votes[-1]:
+        self._votes.append(coloured and (seen is None or seen >= self.params.veto))
+        self._looks = self._looks + 1 if (seen or 0.0) >= self.params.attribute else 0
+        burns = self._votes[-1] and sum(self._votes) >= self.params.frames
+        if not burns and self._looks < self.params.attribute_frames:
             if not any(self._votes):
                 self._first_share = 0.0
             return None
@@ -96,7 +97,11 @@ class FireTrigger:
             facts.FIRE_GROWTH: round(min(99.0, share / max(self._first_share, 1e-4)), 2),
             facts.MOTION_AREA: round(scene.motion.area, 4),
         }
-        note = f"Flame-coloured light covers {share:.1%} of the frame and flickers."
+        note = (
+            f"Flame-coloured light covers {share:.1%} of the frame and flickers."
+            if burns
+            else "The picture as a whole looks like fire."
+        )
         return Firing(score, note, measured, around(mask) if coloured else None)
 
     def _still(self, scene: Scene, mask: _Mask, share: float) -> Firing | None:

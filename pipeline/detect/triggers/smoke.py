@@ -34,6 +34,7 @@ class SmokeParams:
         stay_s: A block must look so this long: people pass, smoke stays.
         still_area: Least smoke-like share of a single picture, where nothing scores appearance.
         attribute: From this ``smoke`` probability of an appearance scorer on, the look alone counts.
+        attribute_frames: In so many frames in a row.
         still_attribute: Least such probability on a single picture.
         veto: Below this one, texture and colour do not count.
     """
@@ -48,6 +49,7 @@ class SmokeParams:
     stay_s: float = 1.0
     still_area: float = 0.04
     attribute: float = 0.4
+    attribute_frames: int = 7
     still_attribute: float = 0.05
     veto: float = 0.05
 
@@ -67,6 +69,7 @@ class SmokeTrigger:
         self._texture: Array | None = None
         self._mean: Array | None = None
         self._stay: Array | None = None
+        self._looks = 0
         self._votes: deque[bool] = deque(maxlen=8)
         self._areas: deque[tuple[float, float]] = deque(maxlen=40)
 
@@ -101,10 +104,10 @@ class SmokeTrigger:
         sudden = scene.motion.global_change > 0.3
         seen = scene.attributes.get("smoke")
         hazy = area >= self.params.min_area and not sudden
-        self._votes.append(
-            hazy if seen is None else seen >= self.params.attribute or (hazy and seen >= self.params.veto)
-        )
-        if sum(self._votes) < self.params.frames or not self._votes[-1]:
+        self._votes.append(hazy and (seen is None or seen >= self.params.veto))
+        self._looks = self._looks + 1 if (seen or 0.0) >= self.params.attribute else 0
+        spreads = self._votes[-1] and sum(self._votes) >= self.params.frames
+        if not spreads and self._looks < self.params.attribute_frames:
             return None
         first_s, first = self._areas[0]
         spread = (area - first) / max(scene.t_s - first_s, 0.5)
@@ -116,7 +119,11 @@ class SmokeTrigger:
             facts.TEXTURE_LOSS: round(hidden, 2),
             facts.MOTION_AREA: round(scene.motion.area, 4),
         }
-        note = f"A greyish area over {area:.0%} of the frame hides {hidden:.0%} of the background's detail."
+        note = (
+            f"A greyish area over {area:.0%} of the frame hides {hidden:.0%} of the background's detail."
+            if spreads
+            else "The picture as a whole looks like smoke."
+        )
         return Firing(score, note, measured, around(smoky))
 
     def _still(self, scene: Scene) -> Firing | None:

@@ -33,7 +33,7 @@ class TrafficParams:
         min_speed: Slower vehicles have no direction, own lengths per second.
         still_overlap: Least overlap on a single picture.
         attribute: Least ``crash`` probability of an appearance scorer for the look alone to count.
-        still_attribute: The same on a single picture.
+        still_attribute: The same on a single picture, and for a jolt to count.
         attribute_frames: In a video so many frames in a row must look so.
     """
 
@@ -98,7 +98,8 @@ class TrafficTrigger:
                 f"within a second, overlapping another by {common:.0%}."
             )
             firings.append(Firing(score, note, measured, box, scene.t_s - 1.0))
-        if vehicles and usual > 0.02 and scene.motion.flow_peak > params.jolt * usual:
+        looks = scene.attributes.get("crash", 1.0) >= params.still_attribute
+        if vehicles and looks and usual > 0.02 and scene.motion.flow_peak > params.jolt * usual:
             firings.append(self._jolt(scene, vehicles, usual))
         crash = scene.attributes.get("crash", 0.0)
         self._crashed = self._crashed + 1 if crash >= params.attribute else 0

@@ -37,6 +37,7 @@ class ViolenceParams:
         veto: In a video, movement counts only if the ``fight`` probability reached this within the window,
             or the movement alone is beyond doubt.
         beyond_doubt: Probability from which the movement alone counts while two people are seen.
+        alone: The ``veto`` while fewer than two people are seen: detectors lose people in a brawl.
     """
 
     window_s: float = 2.0
@@ -45,8 +46,9 @@ class ViolenceParams:
     min_energy: float = 0.004
     still_gap: float = 0.1
     attribute: float = 0.04
-    veto: float = 0.02
-    beyond_doubt: float = 0.6
+    veto: float = 0.04
+    beyond_doubt: float = 0.75
+    alone: float = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,10 @@ class ViolenceTrigger:
         score = probability(features(window))
         people = max(sample.people for sample in window)
         looks = max(sample.look for sample in window)
-        plain = looks < self.params.veto and (score < self.params.beyond_doubt or people < 2)
+        if people >= 2:
+            plain = looks < self.params.veto and score < self.params.beyond_doubt
+        else:
+            plain = looks < self.params.alone
         if score < self.params.score or plain:
             return None
         peak = max(window, key=lambda sample: sample.flow_peak)
