@@ -84,7 +84,7 @@ class Race:
         self._torch.last_logits(prompt)
 
     def _decode(self, prompt: Array, tokens: int) -> tuple[float, float]:
-        """Seconds for all tokens after the first, ours and torch's; reading the prompt is left out of both."""
+        """Seconds for all tokens after the first, ours and torch's; reading the prompt is left out."""
         tower = self._parts.tower
         logits = tower.prefill([prompt])[0]
         start = time.perf_counter()

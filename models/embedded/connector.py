@@ -130,6 +130,6 @@ class Connector:
         if not len(tokens):
             return np.zeros((0, self._w2.shape[0]), np.float32)
         x = (tokens - self._mean) * self._scale
-        x = _gelu(x @ self._w1.T + self._b1) @ self._w2.T + self._b2
+        x = _gelu(np.asarray(x @ self._w1.T + self._b1, np.float32)) @ self._w2.T + self._b2
         x = x + self._view[[VIEWS.index(view) for view in views]][:, None, :]
         return np.ascontiguousarray(x.reshape(-1, x.shape[-1]), np.float32)

@@ -1,9 +1,9 @@
 """Constrained decoding of a report: forced JSON skeleton, and in each field only what the facts support.
 
 For the facts at hand the grammar of :mod:`models.embedded.phrases` gives many wordings. Their tokens make an
-automaton that looks a few tokens back: the tower goes through it, at every fork taking the branch it finds most
-likely, so it may recombine wordings but cannot say what no wording of these facts says. Tokens without an
-alternative, and those of the skeleton, are not generated one by one but read in one pass with the next fork.
+automaton that looks a few tokens back: the tower goes through it, at every fork taking the branch it finds
+most likely, so it may recombine wordings but cannot say what no wording of these facts says. Tokens without
+an alternative, and those of the skeleton, are not generated one by one but read in one pass with the next fork.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SKELETON = ('{"observations": ["', '", "', '"], "title": "', '", "narrative": "'
 """Forced text before each field of ``phrases.FIELDS``; the first token of the next piece ends a field."""
 CLOSING = '"}'
 MEMORY = 8
-"""Tokens the automaton looks back: more than a clause, so that clauses join only as some wording joins them."""
+"""Tokens the automaton looks back: about a clause, so that clauses join only as some wording joins them."""
 WORDINGS = 48
 """Wordings of the facts that the automaton is made of."""
 MAX_TOKENS = {"observation": 24, "second": 24, "title": 14, "narrative": 64, "reason": 64}

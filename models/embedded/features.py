@@ -9,6 +9,7 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -102,7 +103,7 @@ class FeatureCache:
         # Tokens as fp16, always: a verdict must not depend on whether its features came from disk.
         entry["tokens"] = entry["tokens"].astype(np.float16).astype(np.float32)
         entry["pooled"] = entry["pooled"].astype(np.float16).astype(np.float32)
-        small = {
+        small: dict[str, Any] = {
             name: value.astype(np.float16) if name in ("tokens", "pooled") else value
             for name, value in entry.items()
         }

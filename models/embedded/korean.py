@@ -94,14 +94,14 @@ _SEEN: Mapping[EventType, str] = {
     EventType.OTHER: "평소와 다른 움직임이 보입니다",
 }
 _SIMILAR: Mapping[EventType, str] = {
-    EventType.FALL: "움직임이 쓰러짐과 비슷합니다",
+    EventType.FALL: "자세가 쓰러진 사람과 비슷합니다",
     EventType.FIRE: "화면 일부가 화재처럼 보입니다",
     EventType.SMOKE: "화면 일부가 연기처럼 보입니다",
-    EventType.VIOLENCE: "움직임이 몸싸움과 비슷합니다",
+    EventType.VIOLENCE: "화면 속 모습이 몸싸움과 비슷합니다",
     EventType.INTRUSION: "감시 구역 안에 움직임이 있습니다",
     EventType.LOITERING: "무언가가 같은 곳에 계속 있습니다",
     EventType.CROWDING: "화면이 붐비는 것처럼 보입니다",
-    EventType.TRAFFIC_ACCIDENT: "움직임이 차량 충돌과 비슷합니다",
+    EventType.TRAFFIC_ACCIDENT: "화면 속 모습이 차량 충돌과 비슷합니다",
 }
 _UNSEEN: Mapping[EventType, str] = {
     EventType.FALL: "쓰러진 사람은 보이지 않습니다",
@@ -124,6 +124,15 @@ _ALSO: Mapping[str, str] = {
     "crowd": "많은 사람이 모여 있습니다",
     "weapon": "무기로 의심되는 물건이 보입니다",
 }
+_ABOUT_PEOPLE = frozenset(
+    {
+        EventType.FALL,
+        EventType.VIOLENCE,
+        EventType.CROWDING,
+        EventType.INTRUSION,
+        EventType.LOITERING,
+    }
+)
 _MEASURES: Mapping[str, str] = {
     "still_s": "움직임 없는 시간 {}초",
     "torso_angle_deg": "몸통 기울기 {}도",
@@ -168,7 +177,8 @@ def measure_korean(measure: Measure) -> str:
 def _main(facts: Facts) -> str:
     if facts.reading is Reading.FALSE:
         return _UNSEEN[facts.event_type]
-    if facts.main_seen or facts.event_type not in _SIMILAR:
+    certain = facts.main_seen and facts.reading is Reading.REAL
+    if certain or facts.event_type not in _SIMILAR:
         return _SEEN[facts.event_type]
     return _SIMILAR[facts.event_type]
 
@@ -179,6 +189,8 @@ def _scene(facts: Facts) -> str:
     has_people, has_vehicles = "person" in facts.seen, "vehicle" in facts.seen
     if has_people and has_vehicles:
         return "화면에 사람과 차량이 있습니다"
+    if has_people and facts.main_seen and facts.people < 2 and facts.event_type in _ABOUT_PEOPLE:
+        return "그 밖에 눈에 띄는 것은 없습니다"
     if facts.people:
         return f"화면에 {with_particle(people(facts.people), '이')} 있습니다"
     if has_people:
@@ -187,7 +199,7 @@ def _scene(facts: Facts) -> str:
         return "화면에 차량이 있습니다"
     if "animal" in facts.seen:
         return "화면에 동물이 있습니다"
-    return "뚜렷하게 보이는 사람이나 차량은 없습니다"
+    return "그 밖에 눈에 띄는 것은 없습니다"
 
 
 def _title(facts: Facts) -> str:

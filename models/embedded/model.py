@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import logging
 import threading
 import time
 from collections import OrderedDict
@@ -33,12 +32,11 @@ from models.embedded.heads import HEADS_FILE, DecisionHead
 from models.embedded.language import LanguageTower, Memory, converted
 from models.embedded.prompting import YesNo, common_prefix, spliced, text_turn, turn, visual_embeddings
 from models.embedded.vision import WEIGHTS_DIR, VisionEncoder, VisionFeatures
-from pipeline.errors import ConfigError, ReplyError
+from pipeline.errors import ConfigError, ModelMissing, ReplyError
 from pipeline.settings import Settings
 from pipeline.types import Array, EventType, View
 from prompts.pack import question_text
 
-_log = logging.getLogger(__name__)
 _BATCH = 8
 _MEMORIES = 8
 _CHAT_TOKENS = 96
@@ -58,12 +56,17 @@ class _Parts:
     def __init__(self, data_dir: Path, threads: int, progress: Progress | None) -> None:
         self.joint: Joint = read_joint()
         encoder = VisionEncoder(data_dir / "models", threads)
-        if encoder.weights_id != self.joint.manifest.vision_id:
-            _log.warning(
-                "joint was trained on %s, encoder is %s", self.joint.manifest.vision_id, encoder.weights_id
-            )
         self.features = FeatureCache(encoder, data_dir / "features")
         self.head = DecisionHead()
+        for part, made_for in (
+            ("joint", self.joint.manifest.vision_id),
+            ("decision heads", self.head.vision_id),
+        ):
+            if made_for != encoder.weights_id:
+                raise ModelMissing(
+                    f"the {part} was trained on {made_for}, the vision encoder is {encoder.weights_id}",
+                    hint="install matching weights, or train again: models/train/README.md",
+                )
         self.tower = LanguageTower(converted(data_dir, self.joint, progress), threads)
         self.connector = Connector(self.joint.tensors)
         self.yes_no = YesNo(self.tower)

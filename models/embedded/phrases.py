@@ -85,12 +85,15 @@ _REAL_SEEN: Mapping[EventType, tuple[str, ...]] = {
     ),
 }
 _REAL_UNSEEN: Mapping[EventType, tuple[str, ...]] = {
-    EventType.FALL: ("The movement looks like a fall", "The posture looks like that of a fallen person"),
+    EventType.FALL: ("The posture looks like that of a fallen person", "The movement looks like a fall"),
     EventType.FIRE: ("Parts of the picture look like fire", "The light looks like fire"),
     EventType.SMOKE: ("Parts of the picture look like smoke", "Haze in the picture looks like smoke"),
-    EventType.VIOLENCE: ("The movement looks like a fight", "The scene looks like a struggle"),
+    EventType.VIOLENCE: ("The scene looks like a fight", "The scene looks like a struggle"),
     EventType.CROWDING: ("The area looks crowded", "The view looks densely filled"),
-    EventType.TRAFFIC_ACCIDENT: ("The movement looks like a collision", "Something here looks like a crash"),
+    EventType.TRAFFIC_ACCIDENT: (
+        "Something here looks like a crash",
+        "Something here looks like a collision",
+    ),
     EventType.INTRUSION: ("Something entered the watched zone", "There is movement in the watched zone"),
     EventType.LOITERING: ("Something stays in the area", "There is lasting presence in the area"),
 }
@@ -217,6 +220,18 @@ _OTHERS: Mapping[str, tuple[str, ...]] = {
 }
 
 
+_NOTHING_ELSE = ("Nothing else stands out", "Nothing else of note is visible", "Nothing more can be made out")
+_ABOUT_PEOPLE = frozenset(
+    {
+        EventType.FALL,
+        EventType.VIOLENCE,
+        EventType.CROWDING,
+        EventType.INTRUSION,
+        EventType.LOITERING,
+    }
+)
+
+
 def lowered(sentence: str) -> str:
     """The sentence for use inside another."""
     return sentence[:1].lower() + sentence[1:]
@@ -244,9 +259,14 @@ def main_clause(facts: Facts, pick: Pick) -> str:
     event = facts.event_type
     if facts.reading is Reading.FALSE:
         return pick(_FALSE[event])
-    if facts.main_seen or event not in _REAL_UNSEEN:
+    certain = facts.main_seen and facts.reading is Reading.REAL
+    if certain or event not in _REAL_UNSEEN:
         return pick(_REAL_SEEN[event])
-    return pick(_REAL_UNSEEN[event])
+    similar = _REAL_UNSEEN[event]
+    if not facts.duration:
+        # A single picture shows no movement.
+        similar = tuple(text for text in similar if "movement" not in text) or similar
+    return pick(similar)
 
 
 def scene_clause(facts: Facts, pick: Pick) -> str:
@@ -256,6 +276,8 @@ def scene_clause(facts: Facts, pick: Pick) -> str:
     has_people, has_vehicles = "person" in facts.seen, "vehicle" in facts.seen
     if has_people and has_vehicles:
         return pick(("People and vehicles are in view", "The scene shows people and vehicles"))
+    if has_people and facts.main_seen and facts.people < 2 and facts.event_type in _ABOUT_PEOPLE:
+        return pick(_NOTHING_ELSE)
     if facts.people:
         who = people_phrase(facts.people)
         are = "is" if facts.people == 1 else "are"
@@ -266,9 +288,7 @@ def scene_clause(facts: Facts, pick: Pick) -> str:
         return pick(("Vehicles are in view", "The scene shows vehicles", "At least one vehicle is in view"))
     if "animal" in facts.seen:
         return pick(("An animal is in view", "The scene shows an animal"))
-    return pick(
-        ("Nothing else stands out", "Nothing else of note is visible", "Nothing more can be made out")
-    )
+    return pick(_NOTHING_ELSE)
 
 
 def _title(facts: Facts, pick: Pick) -> str:
@@ -285,6 +305,8 @@ def _title(facts: Facts, pick: Pick) -> str:
 
 
 def _narrative(facts: Facts, main: str, scene: str, pick: Pick) -> str:
+    # "Nothing else stands out" makes no sense before what it follows.
+    scene_first = scene not in _NOTHING_ELSE
     if facts.reading is Reading.FALSE and facts.others_seen:
         return pick(
             (
@@ -293,27 +315,19 @@ def _narrative(facts: Facts, main: str, scene: str, pick: Pick) -> str:
             )
         )
     if facts.reading is Reading.FALSE:
-        return pick(
-            (
-                f"{main}. {scene}, and the scene looks ordinary.",
-                f"{scene}. {main}, so the alarm looks false.",
-                f"{main}; {lowered(scene)}. Nothing here calls for action.",
-            )
+        ways = (
+            f"{main}. {scene}, and the scene looks ordinary.",
+            f"{main}; {lowered(scene)}. Nothing here calls for action.",
+            f"{scene}. {main}, so the alarm looks false.",
         )
-    if facts.reading is Reading.UNCLEAR and not facts.main_seen:
-        return pick(
-            (
-                f"{main}, but the pictures do not settle it. {scene}.",
-                f"{scene}. {main}, yet this is not certain.",
-            )
-        )
+        return pick(ways if scene_first else ways[:2])
     if facts.reading is Reading.UNCLEAR:
-        return pick(
-            (
-                f"It may be that {lowered(main)}, but the pictures do not settle it. {scene}.",
-                f"{scene}. The pictures suggest that {lowered(main)}, yet this is not certain.",
-            )
+        ways = (
+            f"{main}, but the pictures do not settle it. {scene}.",
+            f"{main}, which the pictures neither prove nor rule out. {scene}.",
+            f"{scene}. {main}, yet this is not certain.",
         )
+        return pick(ways if scene_first else ways[:2])
     if facts.reading is Reading.EXPECTED:
         return pick(
             (
@@ -325,12 +339,11 @@ def _narrative(facts: Facts, main: str, scene: str, pick: Pick) -> str:
         (
             "This looks like a real incident",
             "The alarm appears to be real",
-            "It does not look staged or harmless",
+            "Someone should look at it now",
         )
     )
-    return pick(
-        (f"{main}. {scene}. {ending}.", f"{main}. {ending}.", f"{main}, and {lowered(scene)}. {ending}.")
-    )
+    ways = (f"{main}. {scene}. {ending}.", f"{main}. {ending}.", f"{main}, and {lowered(scene)}. {ending}.")
+    return pick(ways if scene_first else ways[:2])
 
 
 def _reason(facts: Facts, pick: Pick) -> str:

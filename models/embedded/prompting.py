@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -16,6 +16,19 @@ from prompts.pack import question_text
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
+
+
+class Tokens(Protocol):
+    """A tokenizer, as the tower has it."""
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of a text; control tokens written out are recognised."""
+        ...
+
+    def plain_ids(self, text: str) -> list[int]:
+        """Token ids of untrusted text."""
+        ...
+
 
 YES = (" yes", "yes", " Yes", "Yes", " YES", "YES")
 NO = (" no", "no", " No", "No", " NO", "NO")
@@ -30,13 +43,13 @@ class Turn:
     tail: tuple[int, ...]
 
 
-def turn(tower: LanguageTower, messages: Sequence[BaseMessage]) -> Turn:
+def turn(tower: Tokens, messages: Sequence[BaseMessage]) -> Turn:
     """Tokens of a rendered prompt up to where the assistant begins to answer."""
     system, text = question_text(messages)
     return text_turn(tower, system, text)
 
 
-def text_turn(tower: LanguageTower, system: str, text: str) -> Turn:
+def text_turn(tower: Tokens, system: str, text: str) -> Turn:
     """The same from plain texts."""
     head = (
         *tower.ids("<|im_start|>system\n"),
@@ -75,12 +88,12 @@ class YesNo:
         tower: Its tokenizer names the variants; only those that are one token count.
     """
 
-    def __init__(self, tower: LanguageTower) -> None:
+    def __init__(self, tower: Tokens) -> None:
         self.yes = self._single(tower, YES)
         self.no = self._single(tower, NO)
 
     @staticmethod
-    def _single(tower: LanguageTower, words: Sequence[str]) -> list[int]:
+    def _single(tower: Tokens, words: Sequence[str]) -> list[int]:
         return sorted({ids[0] for word in words if len(ids := tower.ids(word)) == 1})
 
     def log_odds(self, logits: Array) -> Array:

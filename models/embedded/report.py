@@ -17,6 +17,8 @@ from pipeline.types import EventType, Evidence
 
 SEEN_AT = 0.5
 """An attribute from this probability on is stated as seen."""
+OTHERS_SEEN_AT = 0.8
+"""An incident attribute that the alarm is not about is stated from here on: nobody asked for it."""
 ABSENT_AT = 0.35
 """An attribute below this probability may be stated as not seen."""
 REAL_LOG_ODDS = 0.5
@@ -199,14 +201,16 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
     )
     probabilities = score.attributes
     main = MAIN_ATTRIBUTE.get(event, "")
-    seen = [name for name in (*_INCIDENTS, *_SCENERY) if probabilities.get(name, 0.0) >= SEEN_AT]
+    seen = [name for name in _SCENERY if probabilities.get(name, 0.0) >= SEEN_AT]
+    seen += [n for n in _INCIDENTS if probabilities.get(n, 0.0) >= (SEEN_AT if n == main else OTHERS_SEEN_AT)]
+    seen.sort(key=(*_INCIDENTS, *_SCENERY).index)
     if reading is Reading.FALSE:
         # A report that calls the alarm false must not also state what the alarm claims.
         seen = [name for name in seen if name != main or name in _SCENERY]
     seen = [name for name in seen if name not in ("person", "vehicle")]
     seen += ["person"] * (people > 0 or probabilities.get("person", 0.0) >= SEEN_AT)
     seen += ["vehicle"] * (vehicles > 0 or probabilities.get("vehicle", 0.0) >= SEEN_AT)
-    absent = ()
+    absent: tuple[str, ...] = ()
     if main and main not in seen and (reading is Reading.FALSE or probabilities.get(main, 1.0) < ABSENT_AT):
         absent = (main,)
     single = evidence.facts.get("still_image") is True or inquiry.duration_s <= 0

@@ -165,12 +165,13 @@ class Trainer:
         questions = self.store.questions(random, self.config["questions"])
         asked, _ = self.question_loss(questions)
         self.accelerator.backward(asked)
-        told = self.report_loss(self.store.reports(random, self.config["reports"]))
-        self.accelerator.backward(told)
+        if told_now := number % self.config["reports_every"] == 0:
+            told = self.report_loss(self.store.reports(random, self.config["reports"]))
+            self.accelerator.backward(told)
         self.accelerator.clip_grad_norm_(self.parameters, self.config["clip_gradient"])
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return {"question": asked.item(), "report": told.item()}
+        return {"question": asked.item(), **({"report": told.item()} if told_now else {})}
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:

@@ -35,8 +35,8 @@ def run(settings: Settings, rounds: int = 10) -> dict[str, Any]:
         rounds: Candidates.
 
     Returns:
-        ``verdict_speedup``, ``tokens_speedup``, ``verdict_p50_ms``, ``narrative_p50_ms``, ``rss_mb`` and the figures
-        they were made of; ``*_ms`` and ``rss_mb`` lists are minimum, median and maximum.
+        ``verdict_speedup``, ``tokens_speedup``, ``verdict_p50_ms``, ``narrative_p50_ms``, ``rss_mb`` and the
+        figures they were made of; lists are minimum, median and maximum.
     """
     import psutil
 

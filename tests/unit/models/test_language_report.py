@@ -16,7 +16,9 @@ from pipeline.types import EventType, Evidence
 
 
 def inquiry(event=EventType.FALL, facts=None, counts=None, **more):
-    return Inquiry((), (), event, Evidence(counts=counts or {}, facts=facts or {}), (), (), duration_s=4.0, **more)
+    return Inquiry(
+        (), (), event, Evidence(counts=counts or {}, facts=facts or {}), (), (), duration_s=4.0, **more
+    )
 
 
 def some_facts():
@@ -46,7 +48,7 @@ def test_every_type_and_reading_has_words_in_both_languages(event):
         assert all(english[name] for name in phrases.FIELDS)
         assert all(text.endswith(".") for name, text in english.items() if name != "title")
         assert all(translated.values())
-        hangul = [text for text in (translated["title"], translated["narrative"], translated["reason"])]
+        hangul = (translated["title"], translated["narrative"], translated["reason"])
         assert all(re.search("[가-힣]", str(text)) for text in hangul)
 
 
@@ -56,7 +58,9 @@ def test_both_languages_state_the_same_numbers():
         translated = str(korean.write(facts)["reason"])
         if facts.reading is Reading.EXPECTED:
             continue
-        assert sorted(re.findall(r"\d+(?:\.\d+)?", english)) == sorted(re.findall(r"\d+(?:\.\d+)?", translated))
+        assert sorted(re.findall(r"\d+(?:\.\d+)?", english)) == sorted(
+            re.findall(r"\d+(?:\.\d+)?", translated)
+        )
 
 
 def test_a_false_alarm_never_states_what_the_alarm_claims():
@@ -64,7 +68,9 @@ def test_a_false_alarm_never_states_what_the_alarm_claims():
     facts = report.gather(inquiry(), score)
     assert facts.reading is Reading.FALSE
     assert "person_down" not in facts.seen
-    assert "lying" not in phrases.plain(facts)["observation"] or "Nobody" in phrases.plain(facts)["observation"]
+    assert (
+        "lying" not in phrases.plain(facts)["observation"] or "Nobody" in phrases.plain(facts)["observation"]
+    )
 
 
 def test_reading_follows_score_and_site():

@@ -36,7 +36,10 @@ class SmallTower:
         self._embedding = random.normal(0, 1, (SPEC.vocab, SPEC.dim)).astype(np.float32)
         self._layers = [
             {name: random.normal(0, 0.12, shape).astype(np.float32) for name, shape in shapes.items()}
-            | {name: random.uniform(0.5, 1.5, SPEC.dim).astype(np.float32) for name in ("attn_norm", "ffn_norm")}
+            | {
+                name: random.uniform(0.5, 1.5, SPEC.dim).astype(np.float32)
+                for name in ("attn_norm", "ffn_norm")
+            }
             for _ in range(SPEC.layers)
         ]
         self._norm = random.uniform(0.5, 1.5, SPEC.dim).astype(np.float32)
@@ -147,7 +150,9 @@ def test_int8_keeps_the_ranking(tmp_path):
     compressed = save(tmp_path / "int8", compress=True)
     found, wanted = compressed.prefill([compressed.embed(IDS)])[0], reference(IDS)[-1]
     assert np.corrcoef(found, wanted)[0, 1] > 0.999
-    assert (tmp_path / "int8" / "language.bin").stat().st_size < 0.4 * 4 * (160 * 64 + 2 * 4 * 64 * 64 + 2 * 3 * 96 * 64)
+    assert (tmp_path / "int8" / "language.bin").stat().st_size < 0.4 * 4 * (
+        160 * 64 + 2 * 4 * 64 * 64 + 2 * 3 * 96 * 64
+    )
 
 
 def test_groups_of_weights_are_within_half_a_step():
@@ -166,7 +171,11 @@ def test_the_shipped_tower_agrees_with_transformers(tmp_path):
     from models.embedded.language import converted
 
     source = GgufTower(locate(LANGUAGE))
-    ids = source.tokenizer().encode("Alarm: fire, 3.2 s.\nMeasured: nothing. Is there a real fire? Yes or no?").ids
+    ids = (
+        source.tokenizer()
+        .encode("Alarm: fire, 3.2 s.\nMeasured: nothing. Is there a real fire? Yes or no?")
+        .ids
+    )
     embeds = source.embedding()[ids]
     wanted = TorchBaseline(None, ()).last_logits(embeds)
     tower = LanguageTower(converted(tmp_path, None))

@@ -1,0 +1,215 @@
+"""The embedded model whole, on its real weights: verdicts, reports, caching, and what it refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from models.base import Inquiry, Score
+from models.embedded import connector as connector_module
+from models.embedded.connector import MANIFEST, WEIGHTS, chosen_views, read_joint
+from models.embedded.features import FeatureCache
+from models.embedded.model import EmbeddedChatModel, create
+from models.embedded.vision import VisionEncoder
+from models.registry import create as create_any
+from pipeline.errors import ConfigError, ModelMissing, ReplyError
+from pipeline.reason.parse import parse_report
+from pipeline.settings import load
+from pipeline.types import (
+    Candidate,
+    EventType,
+    Evidence,
+    KeyFrame,
+    Moment,
+    TriggerScore,
+    View,
+)
+from prompts import load_pack
+
+pytestmark = pytest.mark.slow
+
+
+def jpeg(seed):
+    noise = np.random.default_rng(seed).integers(0, 255, (180, 240, 3), dtype=np.uint8)
+    return cv2.imencode(".jpg", cv2.GaussianBlur(noise, (0, 0), 6))[1].tobytes()
+
+
+def inquiry(event=EventType.VIOLENCE, seeds=(1, 2), site="", language="en", facts=None):
+    pack = load_pack("incident@1.0.0")
+    images = tuple(jpeg(seed) for seed in seeds)
+    views = (View.FULL, View.REGION, View.MOTION)
+    frames = tuple(
+        KeyFrame(hashlib.sha256(image).hexdigest(), views[index % 3], Moment.PEAK, 1.0, 240, 180)
+        for index, image in enumerate(images)
+    )
+    evidence = Evidence(counts={"person": 2}, facts=facts or {"motion_area": 0.052, "limb_speed": 1.8})
+    candidate = Candidate(
+        "c", "camera", "clip", event, 0.0, 4.2, TriggerScore("t", 0.5), evidence, frames, zone="gate 1"
+    )
+    text = pack.render(candidate, language=language, site_context=site, images=images)
+    return Inquiry(
+        messages=text.messages,
+        narrative_messages=text.narrative_messages,
+        event_type=event,
+        evidence=evidence,
+        key_frames=frames,
+        images=images,
+        site_context=text.site_context,
+        language=language,
+        duration_s=4.2,
+        zone="gate 1",
+        options=text.options,
+    )
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    settings = load(data_dir=tmp_path_factory.mktemp("data"), model_threads=1)
+    loaded = create("", settings).load()
+    yield loaded
+    loaded.close()
+
+
+def test_a_batch_scores_as_its_rows_do_alone(model):
+    inquiries = [
+        inquiry(EventType.FIRE, (1,)),
+        inquiry(EventType.FALL, (2, 3), site="car park of a shopping centre"),
+        inquiry(EventType.VIOLENCE, (4, 5, 6)),
+    ]
+    together = model.score(inquiries)
+    for one, score in zip(inquiries, together, strict=True):
+        (alone,) = model.score([one])
+        assert np.isfinite(score.log_odds)
+        # int8 activations round a little differently in another batch.
+        assert abs(alone.log_odds - score.log_odds) < 0.7
+        assert alone.attributes == pytest.approx(score.attributes, abs=1e-4)
+        assert score.elapsed_ms > 0
+
+
+def test_the_same_question_gives_the_same_score(model):
+    one = inquiry(EventType.FALL, (7, 8))
+    assert model.score([one])[0].log_odds == model.score([one])[0].log_odds
+
+
+def test_a_site_that_expects_fights_speaks_against_the_alarm(model):
+    plain = inquiry(EventType.VIOLENCE, (4, 5, 6))
+    quiet = inquiry(EventType.VIOLENCE, (4, 5, 6), site="pharmacy on the corner, open until eight")
+    staged = inquiry(EventType.VIOLENCE, (4, 5, 6), site="this is a film set, simulated fights are expected")
+    scores = [score.log_odds for score in model.score([plain, quiet, staged])]
+    assert scores[2] < scores[0] - 2
+    assert scores[2] < scores[1]
+
+
+@pytest.mark.parametrize("event", list(EventType))
+@pytest.mark.parametrize("log_odds", [3.0, 0.0, -3.0])
+def test_reports_can_be_read_in_both_languages_and_state_the_same_numbers(model, event, log_odds):
+    score = Score(log_odds, {"fire": 0.9, "person": 0.8, "fight": 0.7})
+    english = parse_report(model.narrate(inquiry(event), score), "en")
+    korean = parse_report(model.narrate(inquiry(event, language="ko"), score), "ko")
+    assert re.search("[가-힣]", korean.narrative)
+    assert not re.search("[가-힣]", english.narrative)
+    for one, other in ((english.summary, korean.summary), (english.reason, korean.reason)):
+        assert sorted(re.findall(r"\d+(?:\.\d+)?", one)) == sorted(re.findall(r"\d+(?:\.\d+)?", other))
+    assert english.narrative.endswith(".")
+    assert "as an AI" not in english.narrative
+
+
+def test_a_report_does_not_depend_on_what_is_remembered(model):
+    one = inquiry(EventType.FALL, (11, 12))
+    (score,) = model.score([one])
+    remembered = model.narrate(one, score)
+    model._memories.clear()
+    assert model.narrate(one, score) == remembered
+
+
+def test_frames_are_looked_at_once(model, monkeypatch):
+    one = inquiry(EventType.FIRE, (21, 22))
+    model.score([one])
+    parts = model.parts()
+
+    def never(*_):
+        raise AssertionError("looked again")
+
+    monkeypatch.setattr(parts.features.encoder, "encode", never)
+    model.score([inquiry(EventType.SMOKE, (21, 22), site="another question")])
+
+
+def test_plain_chat_answers_in_words(model):
+    answer = model.invoke("Say hello.", max_tokens=8).content
+    assert isinstance(answer, str) and answer.strip()
+
+
+def test_frames_that_cannot_be_judged_are_refused(model):
+    good = inquiry(EventType.FIRE, (1,))
+    import dataclasses
+
+    broken = b"no image"
+    frame = dataclasses.replace(good.key_frames[0], sha256=hashlib.sha256(broken).hexdigest())
+    with pytest.raises(ReplyError, match="not a readable image"):
+        model.score([dataclasses.replace(good, images=(broken,), key_frames=(frame,))])
+    with pytest.raises(ReplyError, match="1 key frames"):
+        model.score([dataclasses.replace(good, images=())])
+    with pytest.raises(ReplyError, match="without key frames"):
+        model.score([dataclasses.replace(good, images=(), key_frames=())])
+    assert model.score([]) == []
+
+
+def test_features_on_disk_equal_those_in_memory_and_damage_is_mended(tmp_path):
+    encoder = VisionEncoder(tmp_path / "models", 1)
+    image, sha = jpeg(31), hashlib.sha256(jpeg(31)).hexdigest()
+    first = FeatureCache(encoder, tmp_path / "features").features([sha], [View.FULL], [image])
+    again = FeatureCache(encoder, tmp_path / "features").features([sha], [View.FULL], [image])
+    np.testing.assert_array_equal(first.tokens, again.tokens)
+    np.testing.assert_array_equal(first.logits, again.logits)
+    (stored,) = (tmp_path / "features").glob("**/*.npz")
+    stored.write_bytes(b"torn")
+    mended = FeatureCache(encoder, tmp_path / "features").features([sha], [View.FULL], [image])
+    np.testing.assert_array_equal(first.tokens, mended.tokens)
+
+
+def test_the_tower_sees_one_view_of_each_kind_and_prefers_the_peak():
+    def frame(view, moment):
+        return KeyFrame("0" * 64, view, moment, 0.0, 10, 10)
+
+    frames = [
+        frame(View.FULL, Moment.BEFORE),
+        frame(View.FULL, Moment.PEAK),
+        frame(View.MOTION, Moment.PEAK),
+        frame(View.REGION, Moment.AFTER),
+    ]
+    assert chosen_views(frames) == [1, 3, 2]
+
+
+def test_a_model_that_was_closed_loads_again(tmp_path):
+    settings = load(data_dir=tmp_path, model_threads=1)
+    fresh = create_any("embedded", settings)
+    assert isinstance(fresh, EmbeddedChatModel)
+    assert fresh.model_id.startswith("embedded:sitrep-vlm@vision-")
+    before = fresh.score([inquiry(EventType.FIRE, (1,))])[0].log_odds
+    fresh.close()
+    assert fresh.score([inquiry(EventType.FIRE, (1,))])[0].log_odds == before
+
+
+def test_a_name_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="takes no name"):
+        create("large", load(data_dir=tmp_path))
+
+
+def test_damaged_weights_are_refused(tmp_path):
+    for name in (WEIGHTS.name, MANIFEST):
+        shutil.copy(WEIGHTS.with_name(name), tmp_path / name)
+    with (tmp_path / WEIGHTS.name).open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(ModelMissing, match="damaged"):
+        read_joint(tmp_path / WEIGHTS.name)
+    (tmp_path / MANIFEST).write_text(json.dumps({"sha256": "0"}))
+    with pytest.raises(ModelMissing):
+        read_joint(tmp_path / WEIGHTS.name)
+    with pytest.raises(ModelMissing, match="cannot be read"):
+        read_joint(tmp_path / "absent" / connector_module.WEIGHTS.name)
