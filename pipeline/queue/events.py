@@ -26,5 +26,6 @@ class Event(StrEnum):
     RESULT_REFUSED = "result.refused"
     HEARTBEAT_FAILED = "heartbeat.failed"
     STORE_AWAY = "store.away"
+    RETENTION = "retention.swept"
     RECONCILED = "reconciler.acted"
     RECONCILE_FAILED = "reconciler.failed"

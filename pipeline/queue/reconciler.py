@@ -1,6 +1,7 @@
 """Mends what was lost: messages the broker dropped, leases nobody extends, alerts not yet delivered.
 
-Any number may run; a lease in the database lets one act.
+Now and then it removes what is older than the site keeps. Any number may run; a lease in the database lets
+one act.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import timedelta
 
 import structlog
@@ -17,12 +20,14 @@ from sqlalchemy import Engine, or_, select, update
 
 from pipeline.errors import SitrepError
 from pipeline.interfaces import Notifier
+from pipeline.notify import build_notifiers
 from pipeline.queue import work
 from pipeline.queue.events import Event
 from pipeline.queue.sender import Sender
 from pipeline.settings import Settings
-from pipeline.store import jobs, outbox
+from pipeline.store import jobs, outbox, retention
 from pipeline.store.engine import insert_ignore, read, write
+from pipeline.store.frames import open_frame_store
 from pipeline.store.jobs import Job
 from pipeline.store.schema import JobState, leases, utcnow
 from pipeline.store.schema import jobs as jobs_table
@@ -30,6 +35,9 @@ from pipeline.types import Lane
 
 NAME = "reconciler"
 BATCH = 500
+FIRST_SWEEP_S = 60.0
+"""Not while a short-lived command has better things to do."""
+SWEEP_EVERY_S = 3600.0
 QUICK_S = 0.5
 """How often jobs whose pause is over and alerts are looked for: two indexed queries."""
 log = structlog.get_logger(__name__)
@@ -48,7 +56,8 @@ class Reconciler:
         self._engine = engine
         self._settings = settings
         self._sender = sender
-        self._notifiers = list(notifiers) or [outbox.LogNotifier()]
+        self._notifiers = list(notifiers) or build_notifiers(settings)
+        self._next_sweep = time.monotonic() + FIRST_SWEEP_S
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -118,6 +127,11 @@ class Reconciler:
         mended = {"released": len(released), **self.act_quickly(), "resent": self._resend_lost()}
         if any(mended.values()):
             log.info(Event.RECONCILED, **mended)
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + SWEEP_EVERY_S
+            frame_store = open_frame_store(self._settings)
+            removed = retention.sweep(self._engine, frame_store, self._settings.retention_days)
+            log.info(Event.RETENTION, **asdict(removed))
         return mended
 
     def act_quickly(self) -> dict[str, int]:

@@ -139,11 +139,16 @@ class Runner:
         key = (job.model, job.prompt)
         if key not in self._reasoners:
             while len(self._reasoners) >= KEEP_REASONERS:
-                self._reasoners.pop(next(iter(self._reasoners)))
+                self._let_go(next(iter(self._reasoners)))
             wanted = self.settings.model_copy(update={"model": job.model, "prompt": job.prompt})
             self._reasoners[key] = factory(self._reasoner_path)(wanted, self._frames)
             log.info(Event.MODEL_LOADED, model=job.model, prompt=job.prompt)
         return self._reasoners[key]
+
+    def _let_go(self, key: tuple[str, str]) -> None:
+        close = getattr(self._reasoners.pop(key), "close", None)
+        if close is not None:
+            close()
 
     def _failed(self, job: Job, candidate: Candidate, error: Exception) -> None:
         """Retryable and unforeseen errors are tried again; deliberate final ones go to a person at once."""

@@ -20,16 +20,6 @@ LONGEST_PAUSE_S = 600.0
 log = structlog.get_logger(__name__)
 
 
-class LogNotifier:
-    """Writes alerts to the log; the notifier that always works."""
-
-    name = "log"
-
-    def notify(self, alert: dict[str, object]) -> None:
-        """One line at warning level."""
-        log.warning("alert.raised", **alert)
-
-
 def add(connection: Connection, alert_key: str, incident_id: str, payload: Mapping[str, Any]) -> bool:
     """Put an alert into the outbox unless its key is there already; whether it is new."""
     values = {"alert_key": alert_key, "incident_id": incident_id, "payload": dict(payload)}

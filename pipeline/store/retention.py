@@ -20,6 +20,7 @@ from pipeline.store.schema import (
     incidents,
     jobs,
     utcnow,
+    workers,
 )
 
 BATCH = 200
@@ -63,6 +64,8 @@ def sweep(engine: Engine, frame_store: FileFrameStore, days: int) -> Removed:
         empty = ~exists().where(candidates.c.incident_id == incidents.c.incident_id)
         orphaned = delete(incidents).where(empty, incidents.c.updated_at < before)
         closed = connection.execute(orphaned).rowcount
+        # Worker groups have new names at every start.
+        connection.execute(delete(workers).where(workers.c.seen_at < utcnow() - timedelta(days=1)))
     removed = Removed(gone, closed, _remove_frames(engine, frame_store, before))
     if any(asdict(removed).values()):
         with write(engine) as connection:

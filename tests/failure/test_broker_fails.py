@@ -13,16 +13,18 @@ from pathlib import Path
 import pytest
 import redis
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from support.queue_help import REASONER, apart, candidate, check_invariants, log_of, states, wait_until
 from support.servers import RedisServer, free_port
 
+from pipeline.queue import reconciler as reconciler_module
 from pipeline.queue.api import Queue
 from pipeline.queue.app import queue_name
 from pipeline.queue.broker import read_address
 from pipeline.queue.reconciler import Reconciler
 from pipeline.services import Supervisor
 from pipeline.settings import Settings
+from pipeline.store import retention
 from pipeline.store.engine import read
 from pipeline.store.schema import JobState, outbox
 from pipeline.types import Lane
@@ -198,3 +200,20 @@ def test_f17_two_reconcilers_do_the_work_of_one(backend: Settings) -> None:
             assert {row.state for row in connection.execute(select(outbox))} == {"sent"}
         assert states(queue.engine) == {"done": 6}
         check_invariants(queue.engine, jobs)
+
+
+def test_what_is_too_old_is_swept_by_the_reconciler(
+    sqlite_store: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swept: list[int] = []
+
+    def sweep(engine: object, frames: object, days: int) -> retention.Removed:
+        swept.append(days)
+        return retention.Removed()
+
+    monkeypatch.setattr(reconciler_module.retention, "sweep", sweep)
+    monkeypatch.setattr(reconciler_module, "FIRST_SWEEP_S", 0.0)
+    one = Reconciler(sqlite_store, settings, Queue(settings, sqlite_store).sender)
+    one.act()
+    one.act()
+    assert swept == [settings.retention_days]
