@@ -19,6 +19,7 @@ import numpy as np
 
 from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionFeatures
+from models.embedded.vision_net import CHANNELS
 from pipeline.errors import ModelMissing
 from pipeline.types import Array, EventType, Evidence, KeyFrame, View
 
@@ -55,12 +56,15 @@ class TypeHead:
         terms: ``attribute:NAME`` (pooled logit), ``motion``, ``flow`` or ``evidence``, each with
             coefficient, centre and, for attributes, how regions mix in.
         evidence: Model behind the ``evidence`` term, if any.
+        probe: Weights (1280) and bias of the ``probe`` term over pooled features, if any: for a type whose
+            attribute was learnt against everything, but whose false alarms all look alike.
         bound: Largest log-odds of this type; small where no images could teach it.
     """
 
     bias: float
     terms: Mapping[str, Mapping[str, float]]
     evidence: AdditiveModel | None
+    probe: tuple[Array, float] | None
     bound: float
 
 
@@ -157,6 +161,11 @@ class DecisionHead:
         if name.startswith("attribute:"):
             column = ATTRIBUTES.index(name.removeprefix("attribute:"))
             return pool_stills(features.logits[:, column], key_frames, setting.get("region", 0.5))
+        if name == "probe":
+            if head.probe is None:
+                return None
+            weights, bias = head.probe
+            return pool_stills(features.pooled @ weights + bias, key_frames, setting.get("region", 0.0))
         moving = [index for index, frame in enumerate(key_frames) if frame.view is View.MOTION]
         if name == "motion":
             return float(features.logits[moving, _FIGHT].mean()) if moving else None
@@ -215,7 +224,11 @@ def _type_head(entry: Mapping[str, Any]) -> TypeHead:
             {name: np.asarray(value, np.float32) for name, value in stored["edges"].items()},
             {name: np.asarray(value, np.float32) for name, value in stored["weights"].items()},
         )
-    return TypeHead(float(entry["bias"]), entry["terms"], evidence, float(entry.get("bound", LIMIT)))
+    line = entry.get("probe")
+    probe = (np.asarray(line["weights"], np.float32), float(line["bias"])) if line else None
+    if probe is not None and probe[0].shape != (CHANNELS,):
+        raise ValueError(f"a probe has {probe[0].shape} weights")
+    return TypeHead(float(entry["bias"]), entry["terms"], evidence, probe, float(entry.get("bound", LIMIT)))
 
 
 def _flow_model(stored: Mapping[str, Any] | None) -> FlowModel | None:

@@ -36,7 +36,7 @@ def calibrate(rows: list[dict[str, Any]], ceiling: float = 0.5) -> dict[str, Any
     truth, odds = _arrays(val)
     if min(int(truth.sum()), int((~truth).sum())) < LEAST_ROWS:
         return {}
-    platt = fit_platt(truth, odds)
+    platt = fit_platt(truth, odds, [str(row.get("group", number)) for number, row in enumerate(val)])
     probability = platt(odds)
     below = retention_threshold(truth, odds, keep=KEEP)
     entry: dict[str, Any] = {

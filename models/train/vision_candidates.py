@@ -25,7 +25,8 @@ class Task:
         attributes: Visual terms.
         evidence: Measurements of the evidence term.
         objects: Objects inside the region view (0: the trigger of this type gives no object boxes).
-        fixed: Weight of the attribute where val has too few scenes to fit one, or ``None``.
+        fixed: Weight of a probe on pooled features, used in place of the attributes where val has too few
+            scenes to weigh terms by; or ``None``.
         bound: Largest log-odds.
     """
 
@@ -69,7 +70,7 @@ TASKS = (
         ("people_overlap", "people_distance", "person_count", "person_score", "person_height", "pose_score"),
         objects=2,
     ),
-    # Five scenes of accidents in val: nothing can be fitted on them, so the attribute counts half.
+    # Five scenes of accidents in val: nothing can be weighed on them, so one probe counts half.
     Task("traffic_accident", ("accident",), ("normal_traffic",), ("crash",), objects=2, fixed=0.5, bound=2.0),
     Task(
         "crowding",

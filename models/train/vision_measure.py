@@ -62,15 +62,19 @@ class Platt:
         return 1 / (1 + np.exp(-np.clip(self.a * log_odds + self.b, -30, 30)))
 
 
-def fit_platt(truth: np.ndarray, log_odds: np.ndarray) -> Platt:
-    """Platt scaling (Platt, 1999) at equal priors, with his smoothed targets for few samples."""
+def fit_platt(truth: np.ndarray, log_odds: np.ndarray, group: Sequence[str]) -> Platt:
+    """Platt scaling (Platt, 1999) at equal priors, with his smoothed targets for few samples.
+
+    Rows weigh together what their scenes are worth, and the slope has a normal prior of 1 with deviation 0.5:
+    a type with a handful of scenes keeps its head's own scale, one with many is fitted freely.
+    """
     positives, negatives = truth.sum(), (~truth.astype(bool)).sum()
     target = np.where(truth, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    weight = balanced(truth)
+    weight = balanced(truth) * len(set(group)) / len(truth)
 
     def loss(parameters: np.ndarray) -> float:
         z = parameters[0] * log_odds + parameters[1]
-        return float((weight * (np.logaddexp(0, z) - target * z)).sum() + 0.01 * (parameters[0] - 1) ** 2)
+        return float((weight * (np.logaddexp(0, z) - target * z)).sum() + 2.0 * (parameters[0] - 1) ** 2)
 
     found = minimize(loss, np.array([1.0, 0.0]), method="L-BFGS-B", bounds=[(0.05, 10), (-15, 15)])
     return Platt(float(found.x[0]), float(found.x[1]))

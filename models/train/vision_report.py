@@ -25,6 +25,9 @@ from models.train.vision_measure import auc, auc_interval, balanced
 
 REPORTS = Path(__file__).parent / "reports"
 TARGETS = {"fire_smoke": 0.98, "fall": 0.95, "accident": 0.92, "violence": 0.94}
+FLOOR = "floor: frozen features, logistic regression"
+HEAD = "head: fine-tuned, regions, evidence"
+SCENE_FRAMES = 4
 Figures = dict[str, Any]
 
 
@@ -66,6 +69,9 @@ def head_scores(ours: Corpus, question: Question, heads: Figures, *, use: str = 
             if term.startswith("attribute:") and use != "evidence":
                 share = 0.0 if use == "full" else setting["region"]
                 terms[term] = ours.visual(term.removeprefix("attribute:"), task.objects, share)
+            if term == "probe" and use != "evidence":
+                line = entry["probe"]
+                terms[term] = ours.pooled[:, 0].astype(np.float32) @ np.array(line["weights"]) + line["bias"]
         evidence = (
             evidence_model(task, ours)
             if "evidence" in entry["terms"] and use in ("all", "evidence")
@@ -86,17 +92,33 @@ def same_split(stock: Corpus, ours: Corpus, heads: Figures) -> Figures:
         truth = ours.pick(question.real)
         test = ours.pick(question.real + question.false) & (ours.split == "test")
         ways = {
-            "floor: frozen features, logistic regression": floor_scores(stock, question),
+            FLOOR: floor_scores(stock, question),
             "frozen features with region view": floor_scores(stock, question, region=True),
             "evidence alone": head_scores(ours, question, heads, use="evidence"),
             "fine-tuned, full view": head_scores(ours, question, heads, use="full"),
             "fine-tuned, full and region": head_scores(ours, question, heads, use="visual"),
-            "head: fine-tuned, regions, evidence": head_scores(ours, question, heads),
+            HEAD: head_scores(ours, question, heads),
         }
         out[question.name] = {
             name: auc_interval(truth[test], score[test], ours.group[test]) for name, score in ways.items()
         }
+        for name in (FLOOR, HEAD):
+            out[question.name][f"{name}, whole scenes"] = by_scene(ours, test, truth, ways[name])
     return out
+
+
+def by_scene(corpus: Corpus, rows: np.ndarray, truth: np.ndarray, score: np.ndarray) -> Figures:
+    """AUC over scenes: up to four frames of one group and kind, pooled as a candidate's moments are."""
+    scenes: dict[tuple[str, bool], list[float]] = {}
+    for index in np.flatnonzero(rows):
+        scenes.setdefault((corpus.group[index], bool(truth[index])), []).append(float(score[index]))
+    pooled, kinds, groups = [], [], []
+    for (group, kind), values in scenes.items():
+        picked = [values[int(i)] for i in np.unique(np.linspace(0, len(values) - 1, SCENE_FRAMES).round())]
+        pooled.append(np.mean(sorted(picked, reverse=True)[:2]))
+        kinds.append(kind)
+        groups.append(group)
+    return auc_interval(np.array(kinds), np.array(pooled), groups)
 
 
 def cross_source(stock: Corpus) -> Figures:

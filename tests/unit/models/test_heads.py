@@ -44,7 +44,6 @@ ATTRIBUTE_OF = {
     EventType.SMOKE: "smoke",
     EventType.FALL: "person_down",
     EventType.VIOLENCE: "fight",
-    EventType.TRAFFIC_ACCIDENT: "crash",
     EventType.CROWDING: "crowd",
     EventType.INTRUSION: "person",
 }
@@ -77,6 +76,18 @@ def test_seeing_the_event_speaks_for_it(head, event_type, attribute):
     high, seen = head.log_odds(event_type, features(views, **{attribute: 4.0}), frames, Evidence())
     assert high > low + 0.5
     assert seen[attribute] > 0.9
+
+
+def test_the_probe_of_accidents_reads_pooled_features(head):
+    weights, _ = head._types[EventType.TRAFFIC_ACCIDENT].probe
+    views, frames = [View.FULL], [key_frame(View.FULL)]
+    for_it, against = features(views), features(views)
+    for_it.pooled[0], against.pooled[0] = np.maximum(weights, 0), np.maximum(-weights, 0)
+    odds = [
+        head.log_odds(EventType.TRAFFIC_ACCIDENT, seen, frames, Evidence())[0] for seen in (against, for_it)
+    ]
+    assert odds[1] > odds[0]
+    assert max(abs(value) for value in odds) <= 2.0
 
 
 def test_motion_speaks_for_violence(head):
