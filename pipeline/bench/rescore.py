@@ -40,6 +40,10 @@ def run(settings: Settings, clips: Path = CLIPS) -> dict[str, Any]:
         here = settings.model_copy(
             update={"data_dir": Path(folder), "workers": 1, "narrate": Narrate.ON_DEMAND}
         )
+        # One pinned prompt for both passes: a worker keeps a model for each prompt it is asked for, and
+        # loading a second one is not what is measured.
+        target = resolve_target(here)
+        here = here.model_copy(update={"prompt": target.prompt})
         if (settings.data_dir / "models").is_dir():
             (Path(folder) / "models").symlink_to(settings.data_dir / "models")
         with ScanSession(here, kind=RunKind.BENCH, lane=Lane.ARCHIVE, live=False) as session:
@@ -54,7 +58,7 @@ def run(settings: Settings, clips: Path = CLIPS) -> dict[str, Any]:
                 queue,
                 session.settings,
                 Selection(source_ids=chosen),
-                resolve_target(session.settings),
+                target,
                 check=session.supervisor.check,
             )
     judged = sum((row["timings_ms"]["verdict"] or 0.0) for row in first.rows) / 1000
