@@ -38,17 +38,21 @@ class ViolenceParams:
             or the movement alone is beyond doubt.
         beyond_doubt: Probability from which the movement alone counts while two people are seen.
         alone: The ``veto`` while fewer than two people are seen: detectors lose people in a brawl.
+        look: From this ``fight`` probability on, ``look_score`` takes the place of ``score``.
+        look_score: Least probability of the logistic regression then.
     """
 
     window_s: float = 2.0
     frames: int = 5
-    score: float = 0.25
+    score: float = 0.2
     min_energy: float = 0.004
     still_gap: float = 0.1
     attribute: float = 0.04
-    veto: float = 0.04
+    veto: float = 0.03
     beyond_doubt: float = 0.75
-    alone: float = 0.15
+    alone: float = 0.08
+    look: float = 0.5
+    look_score: float = 0.08
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,8 @@ class ViolenceTrigger:
             plain = looks < self.params.veto and score < self.params.beyond_doubt
         else:
             plain = looks < self.params.alone
-        if score < self.params.score or plain:
+        least = self.params.look_score if self.params.look <= looks < 1.0 else self.params.score
+        if score < least or plain:
             return None
         peak = max(window, key=lambda sample: sample.flow_peak)
         limbs = max(sample.limbs for sample in window)
