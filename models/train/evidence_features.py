@@ -25,7 +25,7 @@ FILE = WORK / "evidence.pkl"
 def look(picture: Any, detector: Any, poser: Any) -> Seen:
     """What the detectors see in one picture, normalised."""
     height, width = picture.shape[:2]
-    scale = np.float32([width, height, width, height])
+    scale = np.array([width, height, width, height], np.float32)
     found = detector.detect([picture])[0]
     people = poser.estimate([picture])[0]
     return {
@@ -35,7 +35,11 @@ def look(picture: Any, detector: Any, poser: Any) -> Seen:
             for label, score, box in zip(found.label, found.score, found.xyxy, strict=True)
         ][:20],
         "people": [
-            (float(score), tuple(float(v) for v in box / scale), points / np.float32([width, height, 1]))
+            (
+                float(score),
+                tuple(float(v) for v in box / scale),
+                points / np.array([width, height, 1], np.float32),
+            )
             for score, box, points in zip(people.score, people.xyxy, people.keypoints, strict=True)
         ],
     }

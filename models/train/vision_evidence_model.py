@@ -50,7 +50,7 @@ def _pose_facts(seen: Seen) -> dict[str, JsonScalar]:
     best: dict[str, JsonScalar] = {}
     most = -1.0
     for box in boxes:
-        index = pose_of(tuple(float(v) for v in box), poses)
+        index = pose_of((float(box[0]), float(box[1]), float(box[2]), float(box[3])), poses)
         stance = None if index is None else posture(poses.keypoints[index])
         facts: dict[str, JsonScalar] = {
             "box_aspect": float((box[2] - box[0]) / max(box[3] - box[1], 1.0)),

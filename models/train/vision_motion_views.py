@@ -112,7 +112,7 @@ def made_up(picture: Image, boxes: list[Box], random: Random) -> Image:
             shift = random.normal(0, 0.012, 2) * width
             frame = cv2.warpAffine(
                 frame,
-                np.float32([[1, 0, shift[0]], [0, 1, shift[1]]]),
+                np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32),
                 (width, height),
                 borderMode=cv2.BORDER_REFLECT,
             )
@@ -170,7 +170,7 @@ def store_moments(clips: list[Clip], encoder: VisionEncoder, out: Path) -> None:
         split=[clip.split for clip in clips],
         group=[clip.group for clip in clips],
         path=[clip.path for clip in clips],
-        **{name: np.stack(value) for name, value in table.items()},
+        **{name: np.stack(value) for name, value in table.items()},  # type: ignore[arg-type]
     )
 
 

@@ -40,13 +40,10 @@ def probe(x: np.ndarray, truth: np.ndarray, rows: np.ndarray, c: float) -> Any:
     return model
 
 
-def floor_scores(stock: Corpus, question: Question, *, region: bool = False) -> np.ndarray:
+def floor_scores(stock: Corpus, question: Question) -> np.ndarray:
     """The floor's log-odds for every row; its only setting is chosen on val."""
     truth, wanted = stock.pick(question.real), stock.pick(question.real + question.false)
     x = stock.pooled[:, 0]
-    if region:
-        objects = _task(question).objects
-        x = np.concatenate([x, stock.pooled[:, objects]], axis=1)
     train, val = wanted & (stock.split == "train"), wanted & (stock.split == "val")
     best = max(
         ((probe(x, truth, train, c), c) for c in (1e-4, 1e-3, 1e-2)),
@@ -93,7 +90,6 @@ def same_split(stock: Corpus, ours: Corpus, heads: Figures) -> Figures:
         test = ours.pick(question.real + question.false) & (ours.split == "test")
         ways = {
             FLOOR: floor_scores(stock, question),
-            "frozen features with region view": floor_scores(stock, question, region=True),
             "evidence alone": head_scores(ours, question, heads, use="evidence"),
             "fine-tuned, full view": head_scores(ours, question, heads, use="full"),
             "fine-tuned, full and region": head_scores(ours, question, heads, use="visual"),
