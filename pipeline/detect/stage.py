@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.detect import facts
+from pipeline.detect.cameras import Cameras, load_cameras
 from pipeline.detect.catalog import TriggerFactory, make_triggers
 from pipeline.detect.events import Event, EventBuilder, EventParams
 from pipeline.detect.keyframes import FrameRing, store_views
@@ -33,7 +34,8 @@ class Stage1:
         frame_store: Where key frames go.
         detector: Finds objects.
         pose: Finds people's key points.
-        triggers: Factories of triggers; ``None`` for all defaults.
+        triggers: Factories of triggers for every stream; ``None``: what ``cameras`` says.
+        cameras: Per-camera set-up; ``None`` for the defaults.
         appearance: Reads attributes off whole frames; optional.
         event_params: How firings become events.
         look_params: When the detectors look.
@@ -47,6 +49,7 @@ class Stage1:
         pose: PoseEstimator,
         *,
         triggers: Sequence[TriggerFactory] | None = None,
+        cameras: Cameras | None = None,
         appearance: AppearanceScorer | None = None,
         event_params: EventParams | None = None,
         look_params: LookParams | None = None,
@@ -55,6 +58,7 @@ class Stage1:
         self._frame_store = frame_store
         self._detector, self._pose, self._appearance = detector, pose, appearance
         self._triggers = triggers
+        self._cameras = cameras or Cameras()
         self._event_params, self._look_params = event_params, look_params
 
     def run(
@@ -74,9 +78,8 @@ class Stage1:
         identity = source_identity(info)
         reader = SceneReader(self._detector, self._pose, self._appearance, self._look_params)
         ring = FrameRing()
-        builders = [
-            EventBuilder(trigger, ring, self._event_params) for trigger in make_triggers(self._triggers)
-        ]
+        factories = self._cameras.triggers(camera) if self._triggers is None else self._triggers
+        builders = [EventBuilder(trigger, ring, self._event_params) for trigger in make_triggers(factories)]
         sampler = Sampler(self._fps)
         total_s = info.frame_count / info.fps if info.fps > 0 else 0.0
         broken: SourceError | None = None
@@ -139,6 +142,7 @@ def build_stage1(settings: Settings, frame_store: FrameStore) -> Stage1:
     """Stage 1 as the settings say, with the detectors Sitrep ships.
 
     Raises:
+        ConfigError: The camera file is wrong.
         ModelMissing: The weights of a detector are not installed.
     """
     threads = settings.detect_threads
@@ -147,5 +151,6 @@ def build_stage1(settings: Settings, frame_store: FrameStore) -> Stage1:
         frame_store,
         make_detector("ssd", settings.data_dir, threads=threads),
         make_pose_estimator("movenet", settings.data_dir, threads=threads),
+        cameras=load_cameras(settings.cameras),
         appearance=make_appearance_scorer("eyes", settings.data_dir, threads=threads),
     )
