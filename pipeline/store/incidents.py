@@ -43,10 +43,12 @@ def record(connection: Connection, candidate: Candidate, verdict: Verdict) -> st
     Returns:
         The incident's id; ``None`` when the candidate was dismissed and belongs to none.
     """
-    lock(connection, f"incident {candidate.camera} {candidate.event_type}")
-    mine = connection.execute(_INCIDENT_OF, {"p_candidate": candidate.candidate_id}).scalar()
-    if mine is None and verdict.action is Action.DISMISS:
+    me = {"p_candidate": candidate.candidate_id}
+    # Most candidates are dismissed and belong to no incident: they need neither lock nor search.
+    if verdict.action is Action.DISMISS and connection.execute(_INCIDENT_OF, me).scalar() is None:
         return None
+    lock(connection, f"incident {candidate.camera} {candidate.event_type}")
+    mine = connection.execute(_INCIDENT_OF, me).scalar()
     found = _overlapping(connection, candidate, mine)
     if not found:
         mine = _open(connection, candidate, verdict)
