@@ -21,11 +21,13 @@ from models.train.vision_measure import calibration_error, fit_platt, retention_
 KEEP = 0.97
 """Share of real incidents of val that must still reach a person."""
 LEAST_ROWS = 8
+CEILING = 0.35
+"""Nothing likelier than this is dismissed, however well val separates: its sources are few."""
 PROXY_CEILING = {"intrusion": 0.15, "loitering": 0.15}
 """Types taught by a stand-in question only (is anybody there?) dismiss the clearest cases alone."""
 
 
-def calibrate(rows: list[dict[str, Any]], ceiling: float = 0.5) -> dict[str, Any]:
+def calibrate(rows: list[dict[str, Any]], ceiling: float = CEILING) -> dict[str, Any]:
     """Entry of one type, or ``{}`` when val has too few rows of either kind.
 
     Args:
@@ -46,7 +48,6 @@ def calibrate(rows: list[dict[str, Any]], ceiling: float = 0.5) -> dict[str, Any
         "n_real": int(truth.sum()),
         "ece_val": round(calibration_error(truth, probability), 4),
         "ece_test": None,
-        # What is more likely real than not is never dismissed, however well val separates.
         "dismiss_below": round(min(ceiling, float(platt(np.array([below]))[0])), 4),
         # Above this, at most one in ten false alarms of val is called certain.
         "escalate_at": round(float(max(0.5, np.quantile(probability[~truth], 0.9))), 4),
@@ -75,7 +76,7 @@ def main() -> None:
     rows = [json.loads(line) for line in arguments.rows.read_text().splitlines()]
     types = {}
     for name in sorted({row["type"] for row in rows}):
-        entry = calibrate([row for row in rows if row["type"] == name], PROXY_CEILING.get(name, 0.5))
+        entry = calibrate([row for row in rows if row["type"] == name], PROXY_CEILING.get(name, CEILING))
         if entry:
             types[name] = entry
             print(name, entry)
