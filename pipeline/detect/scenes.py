@@ -21,6 +21,8 @@ class LookParams:
 
     Attributes:
         idle_every_s: Without motion the detector still looks this often.
+        empty_every_s: With motion, but nothing found in the last looks, it looks this often.
+        empty_looks: How many looks that takes.
         pose_hold_s: Pose is estimated this long after a person was last seen.
         pose_probe: With motion but no person, pose is tried on every so many looks: it finds some that
             the detector misses.
@@ -29,6 +31,8 @@ class LookParams:
     """
 
     idle_every_s: float = 2.0
+    empty_every_s: float = 0.4
+    empty_looks: int = 4
     pose_hold_s: float = 1.5
     pose_probe: int = 3
     pose_adds: float = 0.3
@@ -60,6 +64,7 @@ class SceneReader:
         self._last_s: float | None = None
         self._looked_s = self._person_s = -1e9
         self._probe = 0
+        self._empty = 0
         self._scored_s = -1e9
         self._attributes: Mapping[str, float] = {}
 
@@ -74,7 +79,7 @@ class SceneReader:
         motion = self._gate.update(small, frame.t_s)
         dt_s = 0.0 if self._last_s is None else frame.t_s - self._last_s
         self._last_s = frame.t_s
-        looked = is_still or motion.active or frame.t_s - self._looked_s >= self.params.idle_every_s
+        looked = is_still or frame.t_s - self._looked_s >= self._pause(motion.active) - 0.01
         if not looked:
             tracks = tuple(self._tracker.tracks)
             return Scene(frame, dt_s, small, motion, False, Detections.empty(), Poses.empty(), tracks=tracks)
@@ -100,6 +105,11 @@ class SceneReader:
             self._attributes,
         )
 
+    def _pause(self, active: bool) -> float:
+        if not active:
+            return self.params.idle_every_s
+        return self.params.empty_every_s if self._empty >= self.params.empty_looks else 0.0
+
     def _look(self, frame: Frame, is_still: bool) -> tuple[Detections, Poses]:
         self._looked_s = frame.t_s
         self.looks += 1
@@ -110,6 +120,8 @@ class SceneReader:
             for label, score in zip(detections.label, detections.score, strict=True)
         ):
             self._person_s = frame.t_s
+        found = len(detections) and float(detections.score.max()) >= 0.3
+        self._empty = 0 if found else self._empty + 1
         self._probe += 1
         wanted = (
             is_still
@@ -122,7 +134,7 @@ class SceneReader:
         poses = self._pose.estimate([image])[0]
         merged = with_posed(detections, poses, self.params.pose_adds)
         if len(merged) > len(detections):
-            self._person_s = frame.t_s
+            self._person_s, self._empty = frame.t_s, 0
         return merged, poses
 
 

@@ -83,7 +83,9 @@ class AbandonedTrigger:
 
     def _standing(self, scene: Scene, people: list[Box]) -> Firing | None:
         params = self.params
-        grey = cv2.GaussianBlur(cv2.cvtColor(scene.small, cv2.COLOR_BGR2GRAY), (5, 5), 0).astype(np.float32)
+        half = (max(2, scene.small.shape[1] // 2), max(2, scene.small.shape[0] // 2))
+        reduced = cv2.resize(scene.small, half, interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(reduced, cv2.COLOR_BGR2GRAY).astype(np.float32)
         if self._quick is None or self._slow is None or self._age is None or self._quick.shape != grey.shape:
             self._quick, self._slow, self._age = grey.copy(), grey.copy(), np.zeros_like(grey)
             return None
