@@ -21,26 +21,30 @@ def print_reports(rows: Sequence[Mapping[str, Any]], *, title: str = "Situation 
         return
     table = Table(title=title, title_justify="left", show_lines=True, expand=True)
     table.add_column("decision", no_wrap=True)
-    table.add_column("clip", overflow="fold", ratio=2)
-    table.add_column("alarm", no_wrap=True)
-    table.add_column("P(real)", justify="right", no_wrap=True)
-    table.add_column("situation report", overflow="fold", ratio=6)
-    table.add_column("ms", justify="right", no_wrap=True)
+    table.add_column("alarm", overflow="fold", ratio=2)
+    table.add_column("situation report", overflow="fold", ratio=5)
     for row in rows:
-        decision = str(row["decision"] or "-")
-        colour = COLOURS.get(decision, "white")
-        when = f"{row['start_s']:.1f}-{row['end_s']:.1f} s"
-        said = row["narrative"] or row["error"] or ""
-        text = f"[bold]{escape(row['title'] or '')}[/]\n{escape(said)}\n[dim]{escape(row['reason'] or '')}[/]"
-        score = "-" if row["score"] is None else f"{row['score']:.2f}"
-        times = row["timings_ms"]
-        spent = sum(times[name] or 0.0 for name in ("verdict", "narrative"))
-        table.add_row(
-            f"[{colour}]{decision}[/]\n{row['priority'] or ''}",
-            escape(Path(row["clip"]).name),
-            f"{row['event_type']}\n{when}",
-            score,
-            text.strip(),
-            f"{spent:.0f}",
-        )
+        table.add_row(_decision(row), _alarm(row), _report(row))
     output.out.print(table)
+
+
+def _decision(row: Mapping[str, Any]) -> str:
+    decision = str(row["decision"] or "-")
+    colour = COLOURS.get(decision, "white")
+    score = "" if row["score"] is None else f"\nP(real) {row['score']:.2f}"
+    return f"[{colour}]{decision}[/]\n{row['priority'] or ''}{score}"
+
+
+def _alarm(row: Mapping[str, Any]) -> str:
+    times = row["timings_ms"]
+    spent = sum(times[name] or 0.0 for name in ("verdict", "narrative"))
+    judged = f"\n[dim]judged in {spent / 1e3:.1f} s[/]" if row["decision"] else ""
+    when = f"{row['start_s']:.1f}-{row['end_s']:.1f} s"
+    return f"[bold]{row['event_type']}[/] {when}\n{escape(Path(row['clip']).name)}{judged}"
+
+
+def _report(row: Mapping[str, Any]) -> str:
+    said = row["narrative"] or row["error"] or row["evidence"]["note"]
+    parts = [f"[bold]{escape(row['title'])}[/]" if row["title"] else "", escape(said)]
+    parts.append(f"[dim]{escape(row['reason'])}[/]" if row["reason"] else "")
+    return "\n".join(part for part in parts if part)
