@@ -95,7 +95,9 @@ def cycles(found: dict[str, Path]) -> list[str]:
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
-                names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+                # A submodule may be taken from its package while the package itself is being loaded.
+                parts = {f"{node.module}.{alias.name}" for alias in node.names}
+                names |= parts if parts <= found.keys() else parts | {node.module}
         graph[module] = {name for name in names if name in found and name != module}
     faults: list[str] = []
     done: set[str] = set()

@@ -62,9 +62,7 @@ class Settings(BaseSettings):
     detect_threads: int = Field(0, ge=0, description="CPU threads of the detectors; 0: all cores.")
 
     workers: int = Field(1, ge=1, le=64, description="Worker processes that judge candidates.")
-    lease_s: float = Field(
-        30.0, gt=1, description="How long a claim holds without a heartbeat."
-    )
+    lease_s: float = Field(30.0, gt=1, description="How long a claim holds without a heartbeat.")
     max_attempts: int = Field(3, ge=1, le=20, description="Attempts before a job is a dead letter.")
     task_time_limit_s: float = Field(180.0, gt=1, description="Hard limit of one judgement.")
     reconcile_every_s: float = Field(15.0, gt=0, description="How often lost messages are looked for.")

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+from support.command import CLIPS, command, environment, read_rows, servers_of, sitrep
 
-from tests.command import CLIPS, command, environment, read_rows, sitrep
+from pipeline.settings import Settings
 from tests.media import cut, ffmpeg, needs_ffmpeg, write_video
 
 FALL = CLIPS / "fall-in-office-1.mp4"
@@ -123,7 +124,7 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(
     ("arguments", "extra", "named"),
     [
         (("scan", FALL, "--model", "telepathy"), {}, "telepathy"),
-        (("scan", FALL, "--prompt", "incident@9.9.9"), {}, "incident@9.9.9"),
+        (("scan", FALL, "--prompt", "incident@9.9.9"), {}, "9.9.9"),
         (("scan", FALL), {"SITREP_MODLE": "fake"}, "SITREP_MODLE"),
         (("scan", FALL), {"SITREP_LEASE_S": "soon"}, "lease_s"),
         (("scan", FALL), {"SITREP_CONFIG": "/nowhere.toml"}, "/nowhere.toml"),
@@ -154,7 +155,7 @@ def worker_of(process: psutil.Process, timeout: float = 60) -> psutil.Process:
     raise AssertionError("the scan started no worker")
 
 
-def test_killing_the_worker_in_the_middle_of_a_scan_loses_nothing(tmp_path: Path) -> None:
+def test_killing_the_worker_in_the_middle_of_a_scan_loses_nothing(tmp_path: Path, backend: Settings) -> None:
     # Given the candidates of an undisturbed scan
     calm, disturbed = tmp_path / "calm.jsonl", tmp_path / "disturbed.jsonl"
     clips = [CLIPS / "fall-in-office-1.mp4", CLIPS / "fall-in-office-2.mp4", CLIPS / "store-aisle.mp4"]
@@ -163,7 +164,7 @@ def test_killing_the_worker_in_the_middle_of_a_scan_loses_nothing(tmp_path: Path
     # When the whole worker group is killed while a slow model works
     process = subprocess.Popen(
         command("scan", *clips, "--out", disturbed, "--model", "fake:sleep=1.5"),
-        env=environment(tmp_path / "b"),
+        env=environment(tmp_path / "b", **servers_of(backend)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

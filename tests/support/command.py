@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-CLIPS = Path(__file__).resolve().parent.parent / "evaluation" / "clips"
+from pipeline.settings import Settings
+
+CLIPS = Path(__file__).resolve().parents[2] / "evaluation" / "clips"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ def environment(data_dir: Path, **extra: str) -> dict[str, str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith("SITREP_")}
     clean = {key: value for key, value in clean.items() if key not in ("REDIS_URL", "DATABASE_URL")}
     return {**clean, "SITREP_DATA_DIR": str(data_dir), "COLUMNS": "200", **extra}
+
+
+def servers_of(settings: Settings) -> dict[str, str]:
+    """The broker and database of a test's settings, as the environment names them."""
+    chosen = {"REDIS_URL": settings.redis_url, "DATABASE_URL": settings.database_url}
+    return {name: secret.get_secret_value() for name, secret in chosen.items() if secret is not None}
 
 
 def command(*arguments: str | Path) -> list[str]:
