@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from pipeline.detect import facts
 from pipeline.detect.cameras import Cameras, load_cameras
@@ -23,7 +25,25 @@ from pipeline.types import Candidate, Evidence, TriggerScore
 Progress = Callable[[float, float], None]
 """Told how many seconds of how many are done; the total is 0 when unknown."""
 
+LIVE_EVENTS = EventParams(max_s=8.0)
+"""On cameras an event that goes on is handed over sooner: somebody waits for it."""
+
 _MAX_OBJECTS = 20
+
+
+@dataclass(slots=True)
+class _Origin:
+    """Where candidates come from; ``began`` is the clock time of stream time 0, for cameras."""
+
+    info: SourceInfo
+    identity: str
+    camera: str
+    began: datetime | None = None
+
+    def wall_time(self, start_s: float) -> str | None:
+        if self.began is None:
+            return None
+        return (self.began + timedelta(seconds=start_s)).isoformat(timespec="milliseconds")
 
 
 class Stage1:
@@ -37,7 +57,7 @@ class Stage1:
         triggers: Factories of triggers for every stream; ``None``: what ``cameras`` says.
         cameras: Per-camera set-up; ``None`` for the defaults.
         appearance: Reads attributes off whole frames; optional.
-        event_params: How firings become events.
+        event_params: How firings become events; ``None``: shorter for cameras than for clips.
         look_params: When the detectors look.
     """
 
@@ -75,11 +95,12 @@ class Stage1:
             SourceError: The source broke off. All candidates up to there have been yielded.
         """
         info = source.info
-        identity = source_identity(info)
+        origin = _Origin(info, source_identity(info), camera)
         reader = SceneReader(self._detector, self._pose, self._appearance, self._look_params)
         ring = FrameRing()
         factories = self._cameras.triggers(camera) if self._triggers is None else self._triggers
-        builders = [EventBuilder(trigger, ring, self._event_params) for trigger in make_triggers(factories)]
+        params = self._event_params or (LIVE_EVENTS if info.is_live else EventParams())
+        builders = [EventBuilder(trigger, ring, params) for trigger in make_triggers(factories)]
         sampler = Sampler(self._fps)
         total_s = info.frame_count / info.fps if info.fps > 0 else 0.0
         broken: SourceError | None = None
@@ -94,29 +115,32 @@ class Stage1:
                 break
             if not info.is_still and not sampler.wants(frame.t_s):
                 continue
+            if info.is_live and origin.began is None:
+                origin.began = datetime.now(UTC) - timedelta(seconds=frame.t_s)
             kept = ring.push(frame)
             scene = reader.read(frame, is_still=info.is_still)
             for builder in builders:
                 for event in builder.update(scene, kept):
-                    yield self._candidate(event, info, identity, camera)
+                    yield self._candidate(event, origin)
             if on_progress is not None:
                 on_progress(min(frame.t_s, total_s) if total_s else frame.t_s, total_s)
         for builder in builders:
             for event in builder.finish():
-                yield self._candidate(event, info, identity, camera)
+                yield self._candidate(event, origin)
         if broken is not None:
             raise broken
         if on_progress is not None and total_s:
             on_progress(total_s, total_s)
 
-    def _candidate(self, event: Event, info: SourceInfo, identity: str, camera: str) -> Candidate:
+    def _candidate(self, event: Event, origin: _Origin) -> Candidate:
+        info = origin.info
         shots = event.shots()
         if info.is_still:
             event.facts[facts.STILL_IMAGE] = True
         objects = sorted(event.objects.values(), key=lambda seen: -seen.score)[:_MAX_OBJECTS]
         return Candidate(
-            candidate_id=candidate_id(identity, event),
-            camera=camera,
+            candidate_id=candidate_id(origin.identity, event, origin.wall_time(event.start_s)),
+            camera=origin.camera,
             source=info.uri,
             event_type=event.trigger.event_type,
             start_s=round(event.start_s, 3),
@@ -129,12 +153,17 @@ class Stage1:
                 for view in store_views(shot, self._frame_store, is_still=info.is_still)
             ),
             zone=event.zone,
+            wall_time=origin.wall_time(event.start_s),
         )
 
 
-def candidate_id(identity: str, event: Event) -> str:
-    """The same source content, type, start and trigger give the same id again: 16 hex digits."""
-    parts = (identity, event.trigger.event_type.value, str(round(event.start_s * 1000)), event.trigger.name)
+def candidate_id(identity: str, event: Event, wall_time: str | None = None) -> str:
+    """The same source content, type, start and trigger give the same id again: 16 hex digits.
+
+    A camera's stream time starts anew with each connection, so its events are told apart by the clock.
+    """
+    start = wall_time or str(round(event.start_s * 1000))
+    parts = (identity, event.trigger.event_type.value, start, event.trigger.name)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -13,8 +14,9 @@ from pipeline.detect.scenes import with_posed
 from pipeline.detect.triggers.fire import FireTrigger
 from pipeline.errors import SourceError
 from pipeline.ingest import open_source
+from pipeline.interfaces import SourceInfo
 from pipeline.settings import Settings
-from pipeline.types import Candidate, Detections, EventType, Image, Moment, Poses, View
+from pipeline.types import Candidate, Detections, EventType, Frame, Image, Moment, Poses, View
 from tests.media import MemoryFrames, cut, ffmpeg, needs_ffmpeg, write_video
 from tests.unit.detect.scenes_for_tests import detections
 
@@ -154,3 +156,29 @@ def test_no_torch_in_this_process() -> None:
     import subprocess
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class BurningCamera:
+    """A live source from painted frames, 5 a second."""
+
+    def __init__(self, frames: int) -> None:
+        self.info = SourceInfo("yard", "rtsp://yard/1", 160, 120, 0.0, 0, is_live=True)
+        self._count = frames
+
+    def frames(self) -> Iterator[Frame]:
+        for index in range(self._count):
+            yield Frame(burning(index), index * 0.2, index)
+
+    def close(self) -> None:
+        return
+
+
+def test_camera_events_come_soon_and_carry_clock_time(tmp_path: Path) -> None:
+    before = datetime.now(UTC)
+    found = list(stage(Nobody(), MemoryFrames(), tmp_path).run(BurningCamera(150), camera="yard"))
+    assert found and found[0].end_s - found[0].start_s <= 8.3
+    assert found[0].wall_time is not None
+    began = datetime.fromisoformat(found[0].wall_time) - timedelta(seconds=found[0].start_s)
+    assert before - timedelta(seconds=1) <= began <= datetime.now(UTC) + timedelta(seconds=1)
+    again = list(stage(Nobody(), MemoryFrames(), tmp_path).run(BurningCamera(150), camera="yard"))
+    assert again[0].candidate_id != found[0].candidate_id, "another session is another event"
