@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,9 @@ class JointManifest:
         alpha: Their scale is ``alpha / rank``.
         language_weight: How much of the language term is added to the decision head's log-odds.
         language_bias: Language log-odds that count as "nothing to add".
-        language_clip: Bound of the language term.
+        language_quiet: Language log-odds up to here, either way, count as nothing: the tower speaks up only
+            when it is sure. Chosen on validation rows.
+        language_clip: Bound of the language log-odds.
     """
 
     weights_id: str
@@ -46,7 +49,14 @@ class JointManifest:
     alpha: float
     language_weight: float
     language_bias: float
+    language_quiet: float
     language_clip: float
+
+    def term(self, log_odds: float) -> float:
+        """What the tower's yes/no log-odds add to the decision head's log-odds."""
+        bounded = max(-self.language_clip, min(self.language_clip, log_odds - self.language_bias))
+        loud = max(0.0, abs(bounded) - self.language_quiet)
+        return self.language_weight * math.copysign(loud, bounded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,7 @@ def read_joint(path: Path = WEIGHTS) -> Joint:
             alpha=float(listed["alpha"]),
             language_weight=float(listed["language_weight"]),
             language_bias=float(listed["language_bias"]),
+            language_quiet=float(listed["language_quiet"]),
             language_clip=float(listed["language_clip"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

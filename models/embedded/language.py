@@ -75,9 +75,10 @@ class LanguageTower:
     Args:
         folder: What :func:`converted` gave.
         threads: CPU threads, 0 for all cores.
+        activations_int8: Multiply int8 by int8 where the processor can; weights are int8 either way.
     """
 
-    def __init__(self, folder: Path, threads: int = 0) -> None:
+    def __init__(self, folder: Path, threads: int = 0, *, activations_int8: bool = True) -> None:
         import openvino as ov
         from tokenizers import Tokenizer
 
@@ -90,7 +91,7 @@ class LanguageTower:
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
             "KV_CACHE_PRECISION": "f32",
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "32",
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "32" if activations_int8 else "0",
         }
         if threads:
             options["INFERENCE_NUM_THREADS"] = threads

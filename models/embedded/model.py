@@ -203,9 +203,7 @@ class EmbeddedChatModel(SitrepChatModel):
         head, attributes = parts.head.log_odds(
             inquiry.event_type, features, inquiry.key_frames, inquiry.evidence
         )
-        manifest = parts.joint.manifest
-        bound = manifest.language_clip
-        term = manifest.language_weight * float(np.clip(odds - manifest.language_bias, -bound, bound))
+        term = parts.joint.manifest.term(odds)
         total = float(head) + term
         if not np.isfinite(total):
             raise ReplyError(f"the log-odds are not finite: head {head}, language {odds}")

@@ -1,7 +1,7 @@
 """What the language term does: by site context, on validation or test rows the tower never trained on.
 
 ``python -m models.train.language_eval [--split val] [--count 60] [--tensors FILE]`` prints, by kind of site
-context, the mean language term and how often it turns an alarm round, with 95 % bootstrap intervals.
+context, the tower's log-odds and the language term made of them, with 95 % bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tower = LanguageTower(converted(Path(folder), joint), arguments.threads)
         connector, yes_no = Connector(joint.tensors), YesNo(tower)
-        bound = joint.manifest.language_clip
         for sample in store.questions(random, arguments.count, arguments.split):
             s = replace(sample.situation, site_context="")
             event = s.candidate.event_type
@@ -54,17 +53,21 @@ def main() -> None:
                 spliced(tower, turn(tower, text.inquiry_of(replace(s, site_context=site)).messages), visual)
                 for site in sites.values()
             ]
-            odds = yes_no.log_odds(tower.prefill(prompts)) - joint.manifest.language_bias
-            for kind, value in zip(sites, np.clip(odds, -bound, bound), strict=True):
+            odds = yes_no.log_odds(tower.prefill(prompts))
+            for kind, value in zip(sites, odds, strict=True):
                 kinds[kind].append(float(value))
                 if kind == "excused":
                     by_type.setdefault(event.value, []).append(float(value))
-    result = {kind: _summary(values) for kind, values in kinds.items() if values}
-    result |= {f"excused_{EventType(name).value}": _summary(values) for name, values in by_type.items()}
-    text_out = json.dumps(result, indent=1)
+    kinds |= {f"excused_{EventType(name).value}": values for name, values in by_type.items()}
+    result = {
+        kind: {"tower": _summary(values), "term": _summary([joint.manifest.term(value) for value in values])}
+        for kind, values in kinds.items()
+        if values
+    }
+    text_out = "\n".join(f"{kind}: {json.dumps(found)}" for kind, found in result.items())
     print(text_out)
     if arguments.json:
-        arguments.json.write_text(text_out + "\n")
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def _summary(values: list[float]) -> dict[str, object]:
@@ -76,7 +79,8 @@ def _summary(values: list[float]) -> dict[str, object]:
         "mean": round(float(array.mean()), 2),
         "interval": [round(float(v), 2) for v in np.percentile(resampled, (2.5, 97.5))],
         "spread": round(float(array.std()), 2),
-        "share_below_minus_4": round(float(below), 3),
+        "quartiles": [round(float(v), 2) for v in np.percentile(array, (5, 25, 50, 75, 95))],
+        "below_minus_4": round(float(below), 3),
     }
 
 

@@ -209,8 +209,9 @@ class Trainer:
             "prompt": self.config["prompt"],
             "rank": self.config["rank"],
             "alpha": self.config["alpha"],
-            "language_weight": 1.0,
+            "language_weight": self.config["language_weight"],
             "language_bias": round(self.bias.item(), 5),
+            "language_quiet": self.config["language_quiet"],
             "language_clip": self.config["language_clip"],
         }
         WEIGHTS.with_name(MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")

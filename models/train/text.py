@@ -173,11 +173,12 @@ def situation(
     evidence = _evidence(event, real, seen, label, random)
     site, excused = "", False
     draw = random.random() if sites else 1.0
-    if draw < (0.25 if real else 0.1):
+    if draw < (0.3 if real else 0.1):
         site, excused = text_sites.excusing(event, random), True
-    elif draw < (0.58 if real else 0.4):
+    elif draw < (0.75 if real else 0.5):
         site = text_sites.irrelevant(event, random)
-    head = float(np.clip(random.normal(2.6 if real else -2.6, 2.0), -8, 8))
+    # Heads are surer of some true alarms than of others: a site that explains them must outweigh the surest.
+    head = float(np.clip(random.normal((4.5 if excused else 2.6) if real else -2.6, 2.0), -8, 8))
     duration = 0.0 if evidence.facts.get(names.STILL_IMAGE) else float(np.exp(random.normal(1.4, 0.8)))
     frames = tuple(KeyFrame("0" * 64, view, Moment.PEAK, 1.0, 320, 240) for view in views)
     zone = ("gate", "hall 2", "platform", "car park", "lobby")[int(random.integers(5))]
