@@ -95,7 +95,7 @@ def _transport_options() -> dict[str, Any]:
         "unacked_restore_throttle": 1,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         # A broker that vanished without a word must not hang a producer.
-        "socket_timeout": 20.0,
+        "socket_timeout": 5.0,
         "socket_keepalive": True,
         "health_check_interval": 10,
         # A producer gives up at once: the reconciler sends what could not be sent.

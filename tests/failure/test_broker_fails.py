@@ -14,6 +14,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 from sqlalchemy import Engine, select
+from support.proxy import Proxy
 from support.queue_help import REASONER, apart, candidate, check_invariants, log_of, states, wait_until
 from support.servers import RedisServer, free_port
 
@@ -155,6 +156,38 @@ def test_f5_ingest_goes_on_without_a_broker(make_settings: Make, tmp_path: Path)
         finally:
             services.stop()
             server.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.needs("redis-server")
+@pytest.mark.parametrize("fault", ["slow", "reset", "half-open"])
+def test_f6_a_bad_network_to_the_broker(make_settings: Make, redis_server: RedisServer, fault: str) -> None:
+    """Given a network that is slow, resets or goes silent, then the worker consumes again by itself."""
+    redis_server.flush()
+    with Proxy(redis_server.port) as proxy:
+        url = redis_server.url.replace(str(redis_server.port), str(proxy.port))
+        settings = make_settings(redis_url=SecretStr(url))
+        with Supervisor(settings, reasoner=REASONER) as services:
+            queue = services.queue
+            first = queue.submit(candidate("first", settings=settings))
+            list(queue.wait([first.job_id], timeout=PATIENCE_S))
+            worker = services.worker_pids()
+            if fault == "slow":
+                proxy.latency_s = 0.1
+            elif fault == "reset":
+                proxy.cut()
+            else:
+                proxy.go_silent()
+            jobs = [
+                queue.submit(candidate(f"c{n}", settings=settings, score=0.1, **apart(n))).job_id
+                for n in range(1, 6)
+            ]
+            finished = list(queue.wait(jobs, timeout=60.0))
+
+            assert {one.job.state for one in finished} == {JobState.DONE}, log_of(settings.data_dir)
+            assert services.worker_pids() == worker, "only a new worker mended it"
+            check_invariants(queue.engine, [first.job_id, *jobs])
+            proxy.latency_s = 0.0
 
 
 def test_a_broker_that_is_away_is_no_error_for_the_sender(make_settings: Make) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from support.queue_help import REASONER, apart, candidate, check_invariants, log_of, states, wait_until
+from support.queue_help import REASONER, apart, candidate, check_invariants, gone, log_of, states, wait_until
 
 from pipeline.queue.api import Queue
 from pipeline.services import Supervisor
@@ -113,7 +113,7 @@ def test_f2_kill_the_whole_worker_group(backend: Settings, tmp_path: Path) -> No
         # The lease of a minute is still running: the supervisor released it.
         assert time.monotonic() - killed < PROMPT_S
         assert {one.job.state for one in finished} == {JobState.DONE}
-        assert not psutil.pid_exists(child), "the killed worker's child still judges"
+        wait_until(lambda: gone(child), 2, "the end of the killed worker's child")
         check_invariants(queue.engine, jobs)
 
 
@@ -255,7 +255,7 @@ def test_the_supervisor_killed_takes_its_workers_along(settings: Settings, tmp_p
         owner.wait()
         assert owner.stdout is not None
         owner.stdout.close()
-    wait_until(lambda: not psutil.pid_exists(worker), 20, "the orphaned worker's end")
+    wait_until(lambda: gone(worker), 20, "the orphaned worker's end")
 
     with Supervisor(settings, reasoner=REASONER) as services:
         (finished,) = services.queue.wait([job.job_id], timeout=settings.lease_s + PROMPT_S)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 from sqlalchemy import select
-from support.queue_help import REASONER, apart, candidate, check_invariants, wait_until
+from support.queue_help import REASONER, apart, candidate, check_invariants, gone, wait_until
 
 from pipeline.errors import BrokerError, JobError
 from pipeline.services import Supervisor
@@ -183,7 +183,7 @@ def test_services_leave_no_process_behind(settings: Settings) -> None:
         list(services.queue.wait([job.job_id], timeout=30))
         started = {child.pid for child in psutil.Process().children(recursive=True)} - before
         assert len(started) >= 3
-    assert not [pid for pid in started if psutil.pid_exists(pid)]
+    wait_until(lambda: all(gone(pid) for pid in started), 2, "the end of all processes")
 
 
 def test_a_worker_that_cannot_start_is_a_clear_error(settings: Settings) -> None:

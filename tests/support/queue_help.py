@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
 from sqlalchemy import Engine, func, select
 
 from pipeline.settings import Settings
@@ -100,6 +101,14 @@ def wait_until(true: Callable[[], object], seconds: float = 15.0, what: str = "i
         assert waited < seconds, f"{what} did not happen within {seconds:g} s"
         time.sleep(0.02)
     return time.monotonic() - begun
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended. A zombie has: its new parent is only slow to collect it."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def states(engine: Engine) -> Counter[str]:
