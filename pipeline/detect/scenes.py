@@ -81,8 +81,17 @@ class SceneReader:
         self._last_s = frame.t_s
         looked = is_still or frame.t_s - self._looked_s >= self._pause(motion.active) - 0.01
         if not looked:
-            tracks = tuple(self._tracker.tracks)
-            return Scene(frame, dt_s, small, motion, False, Detections.empty(), Poses.empty(), tracks=tracks)
+            return Scene(
+                frame,
+                dt_s,
+                small,
+                motion,
+                False,
+                Detections.empty(),
+                Poses.empty(),
+                tracks=tuple(self._tracker.tracks),
+                attributes=self._attributes,
+            )
         detections, poses = self._look(frame, is_still)
         seen = self._tracker.update(detections, frame.t_s)
         if (

@@ -26,6 +26,9 @@ class IntrusionParams:
         lines: What nobody may cross.
         direction: Crossing that counts: 1 left to right, -1 right to left, 0 both.
         min_score: Least mean detection score of the person.
+        dark_motion: Without a detection, movement of this share of a dark frame counts ...
+        dark_blob: ... when its largest blob is at least this high, share of the frame ...
+        dark_s: ... for this long, with pauses: detectors are blind in the dark.
         dark: Mean grey level (0..255) below which a picture is dark.
         colourless: Mean colour saturation (0..255) below which it is infrared.
     """
@@ -34,6 +37,9 @@ class IntrusionParams:
     lines: tuple[Line, ...] = ()
     direction: int = 0
     min_score: float = 0.35
+    dark_motion: float = 0.003
+    dark_blob: float = 0.08
+    dark_s: float = 2.0
     dark: float = 55.0
     colourless: float = 14.0
 
@@ -50,6 +56,7 @@ class IntrusionTrigger:
 
     def __init__(self, params: IntrusionParams | None = None) -> None:
         self.params = params or IntrusionParams()
+        self._moved_s = 0.0
 
     def update(self, scene: Scene) -> Firing | None:
         """Take in one sampled frame."""
@@ -59,7 +66,30 @@ class IntrusionTrigger:
             if track.group == "person" and (track.hits >= 3 or scene.is_still)
             for firing in self._person(scene, track)
         ]
+        if not firings and not self.params.zones and not self.params.lines:
+            firings += self._dark_motion(scene)
         return max(firings, key=lambda firing: firing.score, default=None)
+
+    def _dark_motion(self, scene: Scene) -> list[Firing]:
+        params, motion = self.params, scene.motion
+        box = motion.blobs[0] if motion.blobs else None
+        moves = (
+            box is not None
+            and motion.area >= params.dark_motion
+            and motion.global_change == 0
+            and box[3] - box[1] >= params.dark_blob
+            and is_night(scene.small, params)
+        )
+        self._moved_s = max(0.0, self._moved_s + (scene.dt_s if moves else -0.25 * scene.dt_s))
+        if not moves or self._moved_s < params.dark_s:
+            return []
+        measured: dict[str, JsonScalar] = {
+            facts.PERSON_COUNT: 0,
+            facts.MOTION_AREA: round(motion.area, 4),
+            facts.DWELL_S: round(self._moved_s, 1),
+        }
+        note = "Something moves in the dark; no person could be made out."
+        return [Firing(0.3, note, measured, box)]
 
     def _person(self, scene: Scene, track: Track) -> list[Firing]:
         params = self.params

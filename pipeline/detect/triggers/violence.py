@@ -59,7 +59,7 @@ class ViolenceParams:
 class Sample:
     """What one frame adds to the window; names as in ``facts``, flows in frame widths per second.
 
-    ``look`` is the ``fight`` probability of an appearance scorer, 1 without one.
+    ``look`` is the ``fight`` probability of an appearance scorer, if there is one.
     """
 
     t_s: float
@@ -75,7 +75,7 @@ class Sample:
     overlap: float
     limbs: float
     box: Box | None
-    look: float = 1.0
+    look: float | None = None
 
 
 class ViolenceTrigger:
@@ -105,13 +105,7 @@ class ViolenceTrigger:
             return None
         score = probability(features(window))
         people = max(sample.people for sample in window)
-        looks = max(sample.look for sample in window)
-        if people >= 2:
-            plain = looks < self.params.veto and score < self.params.beyond_doubt
-        else:
-            plain = looks < self.params.alone
-        least = self.params.look_score if self.params.look <= looks < 1.0 else self.params.score
-        if score < least or plain:
+        if not self._counts(score, people, [sample.look for sample in window if sample.look is not None]):
             return None
         peak = max(window, key=lambda sample: sample.flow_peak)
         limbs = max(sample.limbs for sample in window)
@@ -130,6 +124,17 @@ class ViolenceTrigger:
             measured[facts.LIMB_SPEED] = round(limbs, 2)
         note = f"Fast, disorderly movement for {window[-1].t_s - window[0].t_s:.1f} s, {people} people seen."
         return Firing(score, note, measured, peak.box, window[0].t_s)
+
+    def _counts(self, score: float, people: int, looks: list[float]) -> bool:
+        params = self.params
+        if not looks:
+            return score >= params.score
+        look = max(looks)
+        if score < (params.look_score if look >= params.look else params.score):
+            return False
+        if people < 2:
+            return look >= params.alone
+        return look >= params.veto or score >= params.beyond_doubt
 
     def _still(self, scene: Scene) -> Firing | None:
         people = scene.boxes(PEOPLE, 0.25)
@@ -178,7 +183,7 @@ class WindowSampler:
             common,
             self._limbs(scene, people),
             _moving_people(scene, people) or (motion.blobs[0] if motion.blobs else None),
-            scene.attributes.get("fight", 1.0),
+            scene.attributes.get("fight"),
         )
 
     def _limbs(self, scene: Scene, people: list[Box]) -> float:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pipeline.detect import facts
+from pipeline.detect.motion import Motion
 from pipeline.detect.posture import limb_speed, posture
 from pipeline.detect.triggers.abandoned import AbandonedParams, AbandonedTrigger
 from pipeline.detect.triggers.crowding import CrowdingTrigger, covered
@@ -185,3 +187,13 @@ def test_thing_left_behind_fires_once_its_owner_is_gone() -> None:
 
 def test_thing_with_its_owner_is_not_abandoned() -> None:
     assert not any(leave_thing(owner_goes=False))
+
+
+def test_movement_in_the_dark_counts_even_when_nobody_is_made_out() -> None:
+    dark = np.full((HEIGHT, WIDTH, 3), 20, np.uint8)
+    blob = Motion(True, 0.01, 0.0, dark[..., 0], dark[..., 0], blobs=((0.4, 0.3, 0.5, 0.6),))
+    for image, fires in ((dark, True), (None, False)):
+        stream, trigger = Stream(), IntrusionTrigger()
+        scenes = [replace(stream.scene(image=image), motion=blob) for _ in range(20)]
+        fired = [trigger.update(scene) for scene in scenes]
+        assert any(fired) is fires and not any(fired[:9])
