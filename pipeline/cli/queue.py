@@ -23,6 +23,8 @@ def stats(as_json: AsJson = False) -> None:
     """Depth and age of each lane, dead letters, alerts, workers seen, broker."""
     from pipeline.queue.api import Queue
 
+    # The table says how the broker is; a log line beside it would say it twice.
+    output.set_up_logging("ERROR")
     with Queue(settings_module.load()) as queue:
         found = queue.stats()
     if as_json:
@@ -31,7 +33,7 @@ def stats(as_json: AsJson = False) -> None:
     table = Table(title="Queue of record", title_justify="left")
     states = list(next(iter(found.lanes.values())).by_state)
     for column in ("lane", *states, "oldest waits", "messages"):
-        table.add_column(column, justify="left" if column == "lane" else "right")
+        table.add_column(column, justify="left" if column == "lane" else "right", no_wrap=column == "lane")
     for name, lane in found.lanes.items():
         messages = "-" if lane.on_broker is None else str(lane.on_broker)
         counts = [str(lane.by_state[state]) for state in states]

@@ -35,6 +35,7 @@ from pipeline.types import Lane
 
 NAME = "reconciler"
 BATCH = 500
+LAST_ALERTS = 10
 FIRST_SWEEP_S = 60.0
 """Not while a short-lived command has better things to do."""
 SWEEP_EVERY_S = 3600.0
@@ -74,6 +75,10 @@ class Reconciler:
             self._thread.join(10.0)
             self._thread = None
         try:
+            # The last verdict of a scan must not wait for the next start to be told; a receiver that hangs
+            # must not keep the scan from ending, so only a few are tried.
+            if self.on_duty():
+                outbox.deliver(self._engine, self._notifiers, limit=LAST_ALERTS)
             with write(self._engine) as connection:
                 mine = (leases.c.name == NAME) & (leases.c.holder == self.holder)
                 connection.execute(update(leases).where(mine).values(until=utcnow()))
