@@ -4,8 +4,8 @@
     users.lock   held shared by everybody who uses the broker; the last one out stops it
     broker.json  port, password, process id
 
-Locks vanish with their process, so a killed Sitrep leaves at most a running server behind, which the next
-one finds, uses and stops.
+Locks vanish with their process, so a killed Sitrep leaves at most a running server behind. Its workers stop
+that on their way out; if they were killed too, the next Sitrep finds it, uses it and stops it.
 """
 
 from __future__ import annotations
@@ -125,17 +125,18 @@ class Broker:
         """Let go of the server; stop it when nobody else uses it."""
         if self._users is None:
             return
-        with _locked(self.folder / "start.lock"):
-            fcntl.flock(self._users, fcntl.LOCK_UN)
-            try:
-                fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pass
-            else:
-                self._shut_down()
-            self._users.close()
-            self._users = None
+        self._users.close()
+        self._users = None
         self.address = None
+        if stop_if_unused(self.folder.parent) and self._process is not None:
+            # Also when its address was lost, e.g. with the folder.
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
 
     def _running(self) -> Address | None:
         """The server that answers at the address on file; what is left of a dead one is cleared away."""
@@ -198,15 +199,23 @@ class Broker:
         _write_private(path, "\n".join(lines) + "\n")
         return path
 
-    def _shut_down(self) -> None:
-        address = read_address(self.folder)
+
+def stop_if_unused(data_dir: Path) -> bool:
+    """Stop the server of a data directory unless somebody uses it; whether it is stopped."""
+    folder = data_dir / "broker"
+    if not folder.is_dir():
+        return True
+    with _locked(folder / "start.lock"), (folder / "users.lock").open("a") as users:
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        address = read_address(folder)
         if address is not None:
-            _kill(address.pid, self.folder, gently=True)
+            _kill(address.pid, folder, gently=True)
+            (folder / "broker.json").unlink(missing_ok=True)
             log.info(Event.BROKER_STOPPED, port=address.port)
-        if self._process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_TIMEOUT_S)
-        (self.folder / "broker.json").unlink(missing_ok=True)
+    return True
 
 
 def read_address(folder: Path) -> Address | None:

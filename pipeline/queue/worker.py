@@ -15,6 +15,7 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sitrep worker: {error.one_line()}", file=sys.stderr)
         return 2
     if options.parent:
-        threading.Thread(target=_watch_parent, args=(options.parent,), daemon=True).start()
+        threading.Thread(target=_watch_parent, args=(options.parent, settings.data_dir), daemon=True).start()
     _add_pulse(app, settings, group)
     app.worker_main(
         [
@@ -84,10 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _watch_parent(parent: int) -> None:
-    # A supervisor that was killed cannot stop its workers, so they look for it.
+def _watch_parent(parent: int, data_dir: Path) -> None:
+    from pipeline.queue.broker import stop_if_unused
+
+    # A supervisor that was killed can stop neither its workers nor its broker, so the workers look for it.
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_S)
+    with contextlib.suppress(OSError):
+        stop_if_unused(data_dir)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(ORPHAN_GRACE_S)
     # Still judging: break off, the lease runs out. The group is ours alone if the supervisor started us.

@@ -16,6 +16,7 @@ import pytest
 from support.queue_help import REASONER, apart, candidate, check_invariants, gone, log_of, states, wait_until
 
 from pipeline.queue.api import Queue
+from pipeline.queue.broker import read_address
 from pipeline.services import Supervisor
 from pipeline.settings import Settings, environment
 from pipeline.store.schema import JobState
@@ -226,7 +227,7 @@ def test_f10_a_frozen_worker_cannot_overwrite(make_settings: Make, tmp_path: Pat
 
 
 def test_the_supervisor_killed_takes_its_workers_along(settings: Settings, tmp_path: Path) -> None:
-    """Given a whole Sitrep killed, when the next one starts, then it finds the broker and the jobs."""
+    """Given Sitrep killed, then its worker and broker end too, and the next one finds the jobs."""
     program = (
         "import sys, time\n"
         "from pipeline.settings import load\n"
@@ -250,12 +251,15 @@ def test_the_supervisor_killed_takes_its_workers_along(settings: Settings, tmp_p
                 candidate("c", settings=settings, act="slow_once", once=str(tmp_path / "once"))
             )
             wait_until(lambda: states(queue.engine)["running"], PROMPT_S, "the first attempt")
+        broker = read_address(settings.data_dir / "broker")
+        assert broker is not None
     finally:
         owner.kill()
         owner.wait()
         assert owner.stdout is not None
         owner.stdout.close()
     wait_until(lambda: gone(worker), 20, "the orphaned worker's end")
+    wait_until(lambda: gone(broker.pid), 5, "the orphaned broker's end")
 
     with Supervisor(settings, reasoner=REASONER) as services:
         (finished,) = services.queue.wait([job.job_id], timeout=settings.lease_s + PROMPT_S)

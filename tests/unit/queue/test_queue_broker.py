@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 from pathlib import Path
@@ -12,7 +13,7 @@ import psutil
 import pytest
 import redis
 from pydantic import SecretStr
-from support.queue_help import wait_until
+from support.queue_help import gone, wait_until
 from support.servers import free_port
 
 from pipeline.errors import BrokerError
@@ -45,8 +46,8 @@ def test_a_second_user_shares_it_and_the_last_one_stops_it(tmp_path: Path) -> No
     assert first.start() == second.start()
     first.stop()
     assert second.alive()
-    second.stop()
     assert first._process is not None
+    second.stop()
     assert first._process.wait(5) == 0
     second.stop()
 
@@ -136,3 +137,13 @@ def test_a_server_that_does_not_start_says_why(
         broker.start()
     broker.stop()
     assert "broker.log" in caught.value.hint
+
+
+def test_it_stops_even_when_its_folder_was_deleted(tmp_path: Path) -> None:
+    broker = Broker(tmp_path)
+    broker.start()
+    assert broker.address is not None
+    pid = broker.address.pid
+    shutil.rmtree(tmp_path / "broker")
+    broker.stop()
+    assert gone(pid)
