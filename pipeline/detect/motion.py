@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.types import Array, Box, Image
 
 Mask = NDArray[np.uint8]
+_FLOW_LEAST = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +162,14 @@ class MotionGate:
 
 def _flow(previous: Mask, grey: Mask) -> tuple[Array, tuple[float, float]]:
     """Flow in frame widths a frame with the camera's own movement taken out, and that in px."""
-    size = (max(16, grey.shape[1] // 2), max(16, grey.shape[0] // 2))
+    height, width = grey.shape
+    # OpenCV's implementation reads out of bounds on images a few pixels high or wide.
+    size = (max(_FLOW_LEAST, width // 2), max(_FLOW_LEAST, height // 2))
     before, after = (cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in (previous, grey))
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-    flow = dis.calc(before, after, None)
+    flow = dis.calc(before, after, None) * np.array([width / size[0], height / size[1]], np.float32)
     camera = np.median(flow.reshape(-1, 2), axis=0)
-    scale = grey.shape[1] / size[0]
-    return (flow - camera) / size[0], (float(camera[0]) * scale, float(camera[1]) * scale)
+    return (flow - camera) / width, (float(camera[0]), float(camera[1]))
 
 
 def _compensate(previous: Mask, grey: Mask, shift: float, camera: tuple[float, float]) -> Mask:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from pipeline.detect.motion import Motion, MotionGate
 from tests.media import Painter, moving_square
@@ -60,3 +61,10 @@ def test_change_of_resolution_is_a_new_start() -> None:
     gate.update(gate.small(np.zeros((120, 160, 3), np.uint8)), 0.0)
     motion = gate.update(gate.small(np.full((90, 160, 3), 255, np.uint8)), 0.2)
     assert motion.active and motion.area == 0.0
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (1, 300), (300, 1), (16, 640), (640, 16)])
+def test_odd_shapes_are_survived(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    seen = run(lambda _: rng.integers(0, 255, (*shape, 3), np.uint8), 8)
+    assert all(np.isfinite(motion.flow_peak) for motion in seen)
