@@ -20,6 +20,8 @@ from pipeline.errors import ConfigError
 
 CONFIG_FILE_VARIABLE = "SITREP_CONFIG"
 ENVIRONMENT_PREFIX = "SITREP_"
+SHARED_DATA_VARIABLE = "SITREP_SHARED_DATA"
+"""Where the tests look for the development footage; no setting."""
 
 
 class Narrate(StrEnum):
@@ -110,7 +112,8 @@ def config_file() -> Path:
 
 
 def _unknown_environment() -> list[str]:
-    known = {ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields} | {CONFIG_FILE_VARIABLE}
+    known = {ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields}
+    known |= {CONFIG_FILE_VARIABLE, SHARED_DATA_VARIABLE}
     return sorted(key for key in os.environ if key.startswith(ENVIRONMENT_PREFIX) and key not in known)
 
 
