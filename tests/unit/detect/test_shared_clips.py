@@ -30,6 +30,9 @@ def test_development_incidents_are_flagged_under_their_own_type(
     monkeypatch.setenv("SITREP_DATA_DIR", str(tmp_path))
     out = tmp_path / "found.jsonl"
     assert main(["--quiet", "--json", str(out), *map(str, clips.values())]) == 0
-    found = {row["clip"]: {item[0] for item in row["found"]} for row in map(json.loads, out.open())}
+    found = {
+        row["clip"]: {item[0] for item in row["found"]}
+        for row in map(json.loads, out.read_text().splitlines())
+    }
     missed = [kind for kind, clip in clips.items() if kind not in found[str(clip)]]
     assert missed == []
