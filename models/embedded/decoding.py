@@ -3,7 +3,8 @@
 For the facts at hand the grammar of :mod:`models.embedded.phrases` gives many wordings. Their tokens make an
 automaton that looks a few tokens back: the tower goes through it, at every fork taking the branch it finds
 most likely, so it may recombine wordings but cannot say what no wording of these facts says. Tokens without
-an alternative, and those of the skeleton, are not generated one by one but read in one pass with the next fork.
+an alternative, and those of the skeleton, are not generated one by one but read in one pass with the next
+fork.
 """
 
 from __future__ import annotations
