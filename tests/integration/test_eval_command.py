@@ -8,7 +8,7 @@ import sys
 
 import cv2
 import pytest
-from command import CLIPS, sitrep
+from support.command import CLIPS, sitrep
 
 from evaluation.runs import Run
 
