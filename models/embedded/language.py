@@ -18,6 +18,7 @@ from models.embedded.graph import build_tower
 from pipeline.types import Array
 
 GRAPH_VERSION = 1
+_LENGTH_STEP = 16
 _XML, _TOKENIZER, _EMBEDDING, _FACTS = "language.xml", "tokenizer.json", "embedding.npy", "language.json"
 
 
@@ -123,7 +124,8 @@ class LanguageTower:
         Returns:
             Logits of the position after the last token, (B, vocab).
         """
-        longest = max(len(sequence) for sequence in sequences)
+        # Lengths in steps: for a length it has not met OpenVINO prepares its kernels anew, about 40 ms.
+        longest = -(-max(len(sequence) for sequence in sequences) // _LENGTH_STEP) * _LENGTH_STEP
         embeds = np.zeros((len(sequences), longest, self.dim), np.float32)
         valid = np.zeros((len(sequences), longest), bool)
         for row, sequence in enumerate(sequences):
