@@ -12,7 +12,20 @@ import typer
 
 from pipeline import __version__
 from pipeline import settings as settings_module
-from pipeline.cli import bench, config, demo, doctor, evaluate, models, output, prompts, queue, scan, up
+from pipeline.cli import (
+    bench,
+    config,
+    demo,
+    doctor,
+    evaluate,
+    models,
+    output,
+    prompts,
+    queue,
+    scan,
+    up,
+    watch,
+)
 from pipeline.cli.output import ExitCode
 from pipeline.errors import SitrepError
 
@@ -26,6 +39,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("scan")(scan.scan)
+app.command("watch")(watch.watch)
 app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
 app.add_typer(queue.app, name="queue")
