@@ -14,7 +14,7 @@ import pytest
 Painter = Callable[[int], np.ndarray]
 
 FFMPEG = shutil.which("ffmpeg")
-needs_ffmpeg = pytest.mark.skipif(FFMPEG is None, reason="the program ffmpeg is not on this machine")
+needs_ffmpeg = pytest.mark.needs("ffmpeg")
 
 
 def moving_square(width: int = 160, height: int = 120, side: int = 24, speed: int = 4) -> Painter:

@@ -122,7 +122,8 @@ class ViolenceTrigger:
             measured[facts.PEOPLE_OVERLAP] = round(max(sample.overlap for sample in window), 2)
         if limbs:
             measured[facts.LIMB_SPEED] = round(limbs, 2)
-        note = f"Fast, disorderly movement for {window[-1].t_s - window[0].t_s:.1f} s, {people} people seen."
+        seen = "1 person" if people == 1 else f"{people} people"
+        note = f"Fast, disorderly movement for {window[-1].t_s - window[0].t_s:.1f} s, {seen} seen."
         return Firing(score, note, measured, peak.box, window[0].t_s)
 
     def _counts(self, score: float, people: int, looks: list[float]) -> bool:
