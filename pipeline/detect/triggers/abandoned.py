@@ -1,8 +1,10 @@
 """Abandoned objects: something new that stays while nobody is near.
 
 Two backgrounds, a quick and a slow one (Porikli et al., "Robust Abandoned Object Detection Using Dual
-Foregrounds", 2008): what differs between them and stands still has been put down, or taken away. Bags that
-the detector sees standing alone count too.
+Foregrounds", 2008): what differs between them and stands still has been put down, or taken away. Which of
+the two, the outline tells: something put down has an edge where the background had none (the idea of Tian et
+al., "Robust Detection of Abandoned and Removed Objects in Complex Surveillance Videos", 2011). Bags that the
+detector sees standing alone count too.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.detect import facts
 from pipeline.detect.boxes import gap, overlap
@@ -35,6 +38,8 @@ class AbandonedParams:
         bag_dwell_s: So long, when the detector calls it a bag.
         owner_gap: Nobody within this many heights of the nearest person.
         max_new: With more static change than this share of the frame, the light or the camera changed.
+        warm_s: So long the slow background is a plain mean: who walks in the first frame leaves no ghost.
+        outline: The outline must be this many times as strong now as it was in the background.
     """
 
     quick_s: float = 2.0
@@ -42,10 +47,12 @@ class AbandonedParams:
     change: float = 22.0
     min_area: float = 0.0004
     max_area: float = 0.05
-    dwell_s: float = 6.0
+    dwell_s: float = 8.0
     bag_dwell_s: float = 3.0
     owner_gap: float = 0.6
     max_new: float = 0.12
+    warm_s: float = 4.0
+    outline: float = 1.3
 
 
 class AbandonedTrigger:
@@ -63,6 +70,7 @@ class AbandonedTrigger:
         self._quick: Array | None = None
         self._slow: Array | None = None
         self._age: Array | None = None
+        self._watched_s = 0.0
 
     def update(self, scene: Scene) -> Firing | None:
         """Take in one sampled frame."""
@@ -88,6 +96,13 @@ class AbandonedTrigger:
         grey = cv2.cvtColor(reduced, cv2.COLOR_BGR2GRAY).astype(np.float32)
         if self._quick is None or self._slow is None or self._age is None or self._quick.shape != grey.shape:
             self._quick, self._slow, self._age = grey.copy(), grey.copy(), np.zeros_like(grey)
+            self._watched_s = 0.0
+            return None
+        self._watched_s += scene.dt_s
+        if self._watched_s <= params.warm_s:
+            share = min(1.0, scene.dt_s / self._watched_s) if self._watched_s else 1.0
+            self._slow += share * (grey - self._slow)
+            self._quick += share * (grey - self._quick)
             return None
         self._quick += min(1.0, scene.dt_s / params.quick_s) * (grey - self._quick)
         static = (np.abs(self._quick - self._slow) >= params.change) & (np.abs(grey - self._quick) < 10)
@@ -117,6 +132,8 @@ class AbandonedTrigger:
                 continue
             if not self._unattended(scene, box, people):
                 continue
+            if outline_gain(labels == label, self._quick, self._slow) < params.outline:
+                continue
             dwell = float(self._age[labels == label].max())
             score = 0.3 + 0.4 * min(1.0, dwell / (4 * params.dwell_s))
             measured = _measured(scene, dwell, people)
@@ -139,6 +156,25 @@ class AbandonedTrigger:
             gap(_pixels(scene, box), person) > self.params.owner_gap * (person[3] - person[1])
             for person in people
         )
+
+
+def outline_gain(mask: NDArray[np.bool_], now: Array, before: Array) -> float:
+    """How much stronger the picture's edges are along a region's outline than they were.
+
+    Args:
+        mask: (h, w), the region.
+        now: (h, w) float32 grey levels with the region as it is.
+        before: (h, w) float32 grey levels of the background.
+
+    Returns:
+        Ratio of mean gradient lengths; above 1 something was put down, below 1 it was taken away.
+    """
+    ring = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    strength = []
+    for grey in (now, before):
+        length = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+        strength.append(float(np.asarray(length)[ring].mean()))
+    return strength[0] / max(strength[1], 1.0)
 
 
 def _measured(scene: Scene, dwell: float, people: list[Box]) -> dict[str, JsonScalar]:

@@ -30,7 +30,9 @@ class IntrusionParams:
         dark_blob: ... when its largest blob is at least this high, share of the frame ...
         dark_s: ... for this long, with pauses: detectors are blind in the dark.
         dark: Mean grey level (0..255) below which a picture is dark.
-        colourless: Mean colour saturation (0..255) below which it is infrared.
+        colourless: Mean colour saturation (0..255) below which it may be infrared ...
+        infrared: ... if its mean grey level is below this: lamps leave the surroundings dark, while a black and
+            white camera by day exposes for the middle of its range.
     """
 
     zones: tuple[Zone, ...] = ()
@@ -42,6 +44,7 @@ class IntrusionParams:
     dark_s: float = 2.0
     dark: float = 55.0
     colourless: float = 14.0
+    infrared: float = 100.0
 
 
 class IntrusionTrigger:
@@ -126,13 +129,15 @@ class LoiteringParams:
 
     Attributes:
         zones: Where staying matters; the whole frame when empty.
-        dwell_s: Somebody must stay this long.
+        dwell_s: Somebody must stay this long in a zone or, without zones, at night.
+        anytime_s: So long by day without zones: nobody has said that staying matters here.
         max_step: They may move this share of the frame's width around in that time.
         gap_s: A person lost and found again within this time and near the same place is the same.
     """
 
     zones: tuple[Zone, ...] = ()
     dwell_s: float = 12.0
+    anytime_s: float = 300.0
     max_step: float = 0.35
     gap_s: float = 3.0
 
@@ -165,6 +170,8 @@ class LoiteringTrigger:
             return None
         params = self.params
         self._stays = [stay for stay in self._stays if scene.t_s - stay.last_s <= params.gap_s]
+        expected = not params.zones and not is_night(scene.small, IntrusionParams())
+        least_s = max(params.dwell_s, params.anytime_s) if expected else params.dwell_s
         firings: list[Firing] = []
         for track in scene.seen:
             if track.group != "person" or track.hits < 2:
@@ -175,7 +182,7 @@ class LoiteringTrigger:
                 continue
             stay = self._stay(centre(box), zone.name, scene.t_s)
             dwell = scene.t_s - stay.start_s
-            if dwell >= params.dwell_s:
+            if dwell >= least_s:
                 measured: dict[str, JsonScalar] = {
                     facts.DWELL_S: round(dwell, 1),
                     facts.PERSON_COUNT: sum(other.group == "person" for other in scene.seen),
@@ -196,9 +203,10 @@ class LoiteringTrigger:
 
 
 def is_night(small: Image, params: IntrusionParams) -> bool:
-    """Whether a picture is dark, or colourless as under infrared light."""
+    """Whether a picture is dark, or dim and colourless as under infrared light."""
     hsv = cv2.cvtColor(small, cv2.COLOR_BGR2HSV)
-    return bool(hsv[..., 2].mean() < params.dark or hsv[..., 1].mean() < params.colourless)
+    brightness, colour = float(hsv[..., 2].mean()), float(hsv[..., 1].mean())
+    return brightness < params.dark or (colour < params.colourless and brightness < params.infrared)
 
 
 def _within(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:

@@ -17,6 +17,7 @@ from pipeline.detect.triggers.presence import (
     IntrusionTrigger,
     LoiteringParams,
     LoiteringTrigger,
+    is_night,
 )
 from pipeline.detect.zones import Line, Zone
 from pipeline.errors import ConfigError
@@ -137,8 +138,11 @@ def test_zone_refuses_what_is_not_one() -> None:
         Line("fence", (0.0, 0.0), (3.0, 1.0))
 
 
+EVERYWHERE = Zone("all", ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
+
+
 def test_loitering_counts_the_stay_through_short_losses() -> None:
-    stream, trigger = Stream(), LoiteringTrigger(LoiteringParams(dwell_s=6.0))
+    stream, trigger = Stream(), LoiteringTrigger(LoiteringParams(zones=(EVERYWHERE,), dwell_s=6.0))
     fired = [
         trigger.update(stream.scene([] if i % 9 in (7, 8) else [person(100 + 5 * math.sin(i), 60, 30, 100)]))
         for i in range(45)
@@ -150,8 +154,23 @@ def test_loitering_counts_the_stay_through_short_losses() -> None:
 
 
 def test_passing_by_is_no_loitering() -> None:
-    stream, trigger = Stream(), LoiteringTrigger(LoiteringParams(dwell_s=3.0))
+    stream, trigger = Stream(), LoiteringTrigger(LoiteringParams(zones=(EVERYWHERE,), dwell_s=3.0))
     assert not any(trigger.update(stream.scene([person(5 + 11 * i, 60, 30, 100)])) for i in range(25))
+
+
+@pytest.mark.parametrize(("grey", "fires"), [(20, True), (120, False)])
+def test_without_zones_staying_matters_at_night_only(grey: int, fires: bool) -> None:
+    """Given no zone, when somebody stays, then by day it takes minutes, at night seconds."""
+    image = np.full((HEIGHT, WIDTH, 3), grey, np.uint8)
+    stream, trigger = Stream(), LoiteringTrigger(LoiteringParams(dwell_s=3.0))
+    fired = [trigger.update(stream.scene([person(100, 60, 30, 100)], image=image)) for _ in range(30)]
+    assert any(fired) is fires
+
+
+@pytest.mark.parametrize(("grey", "night"), [(70, True), (140, False)])
+def test_black_and_white_by_day_is_not_infrared(grey: int, night: bool) -> None:
+    """Given a picture without colour, then it is night only if it is dim as well."""
+    assert is_night(np.full((HEIGHT, WIDTH, 3), grey, np.uint8), IntrusionParams()) is night
 
 
 def test_crowd_is_counted() -> None:
@@ -171,18 +190,29 @@ def leave_thing(owner_goes: bool) -> list[bool]:
     rng = np.random.default_rng(2)
     base = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
     fired = []
-    for i in range(70):
+    for i in range(90):
         image = base + rng.integers(0, 4, base.shape, np.uint8)
-        if i >= 10:
+        if i >= 30:
             image[150:175, 150:175] = 20
-        near = [person(150, 90, 40, 100)] if 5 <= i < (20 if owner_goes else 70) else []
+        near = [person(150, 90, 40, 100)] if 25 <= i < (40 if owner_goes else 90) else []
         fired.append(trigger.update(stream.scene(near, image=image)) is not None)
     return fired
 
 
 def test_thing_left_behind_fires_once_its_owner_is_gone() -> None:
     fired = leave_thing(owner_goes=True)
-    assert not any(fired[:20]) and any(fired[25:])
+    assert not any(fired[:40]) and any(fired[45:])
+
+
+def test_what_goes_away_leaves_no_abandoned_ghost() -> None:
+    """Given a thing that was always there, when it is taken away, then nothing was left behind."""
+    stream, trigger = Stream(), AbandonedTrigger(AbandonedParams(dwell_s=3.0))
+    rng = np.random.default_rng(2)
+    for i in range(90):
+        image = np.full((HEIGHT, WIDTH, 3), 120, np.uint8) + rng.integers(0, 4, (HEIGHT, WIDTH, 3), np.uint8)
+        if i < 30:
+            image[150:175, 150:175] = 20
+        assert trigger.update(stream.scene(image=image)) is None
 
 
 def test_thing_with_its_owner_is_not_abandoned() -> None:

@@ -1,0 +1,164 @@
+"""What stage 1 really flags in the corpus and the training clips, with features: the alarms to be judged.
+
+Heads and operating points belong to alarms as triggers raise them, not to pictures as a corpus sorts them: a
+picture of a sofa becomes a fall alarm only if the fall trigger fires on it, and then with that trigger's region.
+
+``python -m models.train.mined_candidates [--shard I/N]`` appends to ``.train/mined/``; resumable, with progress.
+``load()`` reads all of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import pickle
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from models.embedded.vision import VisionEncoder, VisionFeatures
+from models.train import data
+from models.train.malloc import keep_memory
+from pipeline import settings as settings_module
+from pipeline.detect import build_stage1
+from pipeline.ingest import open_source
+from pipeline.types import Candidate
+
+FOLDER = data.WORK / "mined"
+_FLUSH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One picture or clip to run stage 1 on."""
+
+    path: str
+    name: str
+    label: str
+    split: str
+    group: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """One picture or clip with every candidate stage 1 made of it, and the features of their views.
+
+    ``features`` go with ``candidates`` one to one; tokens are left out.
+    """
+
+    item: Item
+    candidates: list[Candidate]
+    features: list[VisionFeatures]
+
+
+class MemoryStore:
+    """A frame store that keeps images until it is emptied."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, bytes] = {}
+
+    def put(self, encoded: bytes) -> str:
+        """Keep and name by hash."""
+        sha256 = hashlib.sha256(encoded).hexdigest()
+        self.held[sha256] = encoded
+        return sha256
+
+    def get(self, sha256: str) -> bytes:
+        """What was put. Raises KeyError."""
+        return self.held[sha256]
+
+
+def items() -> list[Item]:
+    """Corpus pictures, then training clips."""
+    folder = data.shared_data()
+    found = [
+        Item(str(folder / "corpus" / row.file), row.file, row.label, row.split, row.group, row.source)
+        for row in data.read_rows(folder)
+    ]
+    for line in (folder / "train_clips" / "train.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        path = folder / "train_clips" / row["clip"]
+        label = "fight" if row["label"] == "violence" else "normal_person"
+        found.append(Item(str(path), row["clip"], label, row["split"], row["group"], "train_clips"))
+    return found
+
+
+def load() -> list[Mined]:
+    """Everything mined so far, without doubles.
+
+    Raises:
+        SystemExit: Nothing was.
+    """
+    found: dict[str, Mined] = {}
+    for file in sorted(FOLDER.glob("*.pkl")):
+        for mined in pickle.loads(file.read_bytes()):
+            found[mined.item.name] = mined
+    if not found:
+        raise SystemExit(f"{FOLDER} is empty: run python -m models.train.mined_candidates first")
+    return list(found.values())
+
+
+def features_of(candidate: Candidate, store: MemoryStore, encoder: VisionEncoder) -> VisionFeatures:
+    """Features of a candidate's views, without tokens."""
+    images = [
+        cv2.imdecode(np.frombuffer(store.get(frame.sha256), np.uint8), cv2.IMREAD_COLOR)
+        for frame in candidate.key_frames
+    ]
+    found = encoder.encode(images, [frame.view for frame in candidate.key_frames])
+    tokens = np.zeros((len(found), 0, 0), np.float32)
+    return VisionFeatures(tokens, found.pooled.astype(np.float16), found.logits, found.motion)
+
+
+def mine(wanted: list[Item], threads: int) -> Iterator[Mined]:
+    """Run stage 1 on items, one after another."""
+    settings = settings_module.load(data_dir=data.WORK / "cache", detect_threads=threads)
+    store = MemoryStore()
+    stage1 = build_stage1(settings, store)
+    encoder = VisionEncoder(data.WORK / "cache", threads)
+    for item in wanted:
+        source = open_source(item.path, fps=settings.detect_fps)
+        candidates = list(stage1.run(source, camera=Path(item.path).name))
+        source.close()
+        yield Mined(item, candidates, [features_of(one, store, encoder) for one in candidates])
+        store.held.clear()
+
+
+def main() -> None:
+    """Mine what has not been mined."""
+    keep_memory()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shard", default="0/1", help="I/N: every Nth item from the Ith")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    index, count = (int(part) for part in arguments.shard.split("/"))
+    cv2.setNumThreads(1)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    done = {mined.item.name for mined in load()} if any(FOLDER.glob("*.pkl")) else set()
+    wanted = [item for item in items() if item.name not in done]
+    # Clips and val first: they decide operating points; test reports; train pictures the encoder has learned.
+    order = {"val": 0, "test": 1, "train": 2}
+    wanted.sort(key=lambda item: (item.source != "train_clips", order[item.split]))
+    wanted = wanted[index::count]
+    batch: list[Mined] = []
+    start = time.monotonic()
+    for number, mined in enumerate(mine(wanted, arguments.threads), start=1):
+        batch.append(mined)
+        if len(batch) == _FLUSH or number == len(wanted):
+            name = f"{index}of{count}-{time.time_ns()}.pkl"
+            partial = FOLDER / f"{name}.partial"
+            partial.write_bytes(pickle.dumps(batch))
+            partial.replace(FOLDER / name)
+            batch = []
+            each = (time.monotonic() - start) / number * 1e3
+            print(f"{number}/{len(wanted)} items, {each:.0f} ms each", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
