@@ -59,6 +59,7 @@ class TypeHead:
         probe: Weights (1280) and bias of the ``probe`` term over pooled features, if any: for a type whose
             attribute was learnt against everything, but whose false alarms all look alike.
         bound: Largest log-odds of this type; small where no images could teach it.
+        also: Another way for the alarm to be real (a weapon, beside a fight); either is enough.
     """
 
     bias: float
@@ -66,6 +67,7 @@ class TypeHead:
     evidence: AdditiveModel | None
     probe: tuple[Array, float] | None
     bound: float
+    also: TypeHead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +143,21 @@ class DecisionHead:
         head = self._types.get(event_type)
         if head is None:
             return Testimony(0.0, {}, attributes)
+        total, terms = self._total(head, features, key_frames, evidence)
+        if head.also is not None:
+            other, other_terms = self._total(head.also, features, key_frames, evidence)
+            total, terms = either(total, other), {**other_terms, **terms}
+        return Testimony(total, terms, attributes)
+
+    def _total(
+        self, head: TypeHead, features: VisionFeatures, key_frames: Sequence[KeyFrame], evidence: Evidence
+    ) -> tuple[float, dict[str, float]]:
         terms = {}
         for name, setting in head.terms.items():
             value = self._term(name, setting, head, features, key_frames, evidence)
             if value is not None and math.isfinite(value):
                 terms[name] = setting["coefficient"] * (value - setting["centre"])
-        total = max(-head.bound, min(head.bound, head.bias + sum(terms.values())))
-        return Testimony(total, terms, attributes)
+        return max(-head.bound, min(head.bound, head.bias + sum(terms.values()))), terms
 
     def _term(
         self,
@@ -191,6 +201,12 @@ class DecisionHead:
         return found
 
 
+def either(one: float, other: float) -> float:
+    """Log-odds that at least one of two independent things is so (noisy or: Pearl, 1988)."""
+    # log((1 - (1-p)(1-q)) / ((1-p)(1-q))) with 1 - p = 1 / (1 + exp(one)).
+    return float(np.log(np.expm1(np.logaddexp(0.0, one) + np.logaddexp(0.0, other))))
+
+
 def pool_stills(logits: Array, key_frames: Sequence[KeyFrame], region: float) -> float | None:
     """One logit for a candidate: full and region view mixed in each moment, mean of the two best moments.
 
@@ -228,7 +244,9 @@ def _type_head(entry: Mapping[str, Any]) -> TypeHead:
     probe = (np.asarray(line["weights"], np.float32), float(line["bias"])) if line else None
     if probe is not None and probe[0].shape != (CHANNELS,):
         raise ValueError(f"a probe has {probe[0].shape} weights")
-    return TypeHead(float(entry["bias"]), entry["terms"], evidence, probe, float(entry.get("bound", LIMIT)))
+    also = _type_head(entry["also"]) if entry.get("also") else None
+    bound = float(entry.get("bound", LIMIT))
+    return TypeHead(float(entry["bias"]), entry["terms"], evidence, probe, bound, also)
 
 
 def _flow_model(stored: Mapping[str, Any] | None) -> FlowModel | None:

@@ -144,7 +144,7 @@ def main() -> None:
     wanted = [item for item in items() if item.name not in done]
     # Clips and val first: they decide operating points; test reports; train pictures the encoder has learned.
     order = {"val": 0, "test": 1, "train": 2}
-    wanted.sort(key=lambda item: (item.source != "train_clips", order[item.split]))
+    wanted.sort(key=lambda item: (order[item.split], item.source != "train_clips"))
     wanted = wanted[index::count]
     batch: list[Mined] = []
     start = time.monotonic()
@@ -161,4 +161,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # Pickles name the module of what they hold, and "__main__" is another one when they are read.
+    from models.train.mined_candidates import main as run
+
+    run()

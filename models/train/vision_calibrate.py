@@ -1,93 +1,129 @@
-"""Calibrate log-odds per event type and choose operating points, on validation rows only.
+"""Calibrate log-odds per event type and choose operating points, on alarms that stage 1 raised on validation data.
 
-``python -m models.train.vision_calibrate [--rows FILE] [--model ID]`` reads JSON lines with ``type``,
-``split`` (val or test), ``log_odds`` and ``truth`` and writes ``calibration.json``. Run it again on rows of
-the whole model once the language term is part of the score.
+``python -m models.train.vision_calibrate`` reads what ``mined_candidates`` found, judges it by the committed heads
+and writes ``calibration.json``. A picture is a real alarm of a type if its label says so, a false one if it is
+labelled harmless; alarms of another type on an incident are left out. Types without real alarms in the corpus
+(intrusion, loitering) keep the entry that a stand-in question gave them in ``vision_heads``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from models.embedded.heads import DecisionHead
 from models.embedded.vision import WEIGHTS_DIR, VisionEncoder
-from models.train import data
-from models.train.vision_measure import calibration_error, fit_platt, retention_threshold
+from models.train import data, mined_candidates
+from models.train.mined_candidates import Mined
+from models.train.vision_measure import auc, calibration_error, fit_platt, kept_threshold
+from pipeline.types import EventType, View
 
-KEEP = 0.97
-"""Share of real incidents of val that must still reach a person."""
+KEEP = 0.95
+"""Share of real alarms of val that must still reach a person."""
 LEAST_ROWS = 8
-CEILING = 0.35
-"""Nothing likelier than this is dismissed, however well val separates: its sources are few."""
-PROXY_CEILING = {"intrusion": 0.15, "loitering": 0.15}
-"""Types taught by a stand-in question only (is anybody there?) dismiss the clearest cases alone."""
+CEILING = 0.5
+"""Nothing that is likelier real than false is dismissed, however well val separates: its sources are few."""
+REAL: dict[EventType, tuple[str, ...]] = {
+    EventType.FIRE: ("fire",),
+    EventType.SMOKE: ("smoke", "fire"),
+    EventType.FALL: ("fall",),
+    EventType.VIOLENCE: ("fight", "weapon"),
+    EventType.TRAFFIC_ACCIDENT: ("accident",),
+    EventType.CROWDING: ("crowd",),
+}
+HARMLESS = ("normal_empty", "normal_person", "normal_traffic", "fire_like", "fall_like", "general")
+Row = dict[str, Any]
 
 
-def calibrate(rows: list[dict[str, Any]], ceiling: float = CEILING) -> dict[str, Any]:
-    """Entry of one type, or ``{}`` when val has too few rows of either kind.
+def rows_of(mined: Iterable[Mined], head: DecisionHead) -> list[Row]:
+    """Alarms with a known truth: type, split, scene, log-odds, truth, and whether they are of a still."""
+    rows = []
+    for one in mined:
+        for candidate, features in zip(one.candidates, one.features, strict=True):
+            real = one.item.label in REAL.get(candidate.event_type, ())
+            if not real and one.item.label not in HARMLESS:
+                continue
+            frames = candidate.key_frames
+            log_odds, _ = head.log_odds(candidate.event_type, features, frames, candidate.evidence)
+            rows.append(
+                {
+                    "type": candidate.event_type.value,
+                    "split": one.item.split,
+                    "group": one.item.group,
+                    "log_odds": log_odds,
+                    "truth": real,
+                    "still": all(frame.view is not View.MOTION for frame in frames),
+                    "clip": one.item.source == "train_clips",
+                }
+            )
+    return rows
 
-    Args:
-        rows: All rows of the type.
-        ceiling: Highest probability that may be dismissed.
-    """
+
+def calibrate(rows: list[Row]) -> dict[str, Any]:
+    """Entry of one type, or ``{}`` when val has too few rows of either kind."""
     val, test = ([row for row in rows if row["split"] == split] for split in ("val", "test"))
-    truth, odds = _arrays(val)
+    truth, odds, groups = _arrays(val)
     if min(int(truth.sum()), int((~truth).sum())) < LEAST_ROWS:
         return {}
-    platt = fit_platt(truth, odds, [str(row.get("group", number)) for number, row in enumerate(val)])
+    platt = fit_platt(truth, odds, groups)
     probability = platt(odds)
-    below = retention_threshold(truth, odds, keep=KEEP)
+    below = platt(np.array([kept_threshold(odds[truth], groups[truth], keep=KEEP)]))[0]
     entry: dict[str, Any] = {
         "a": round(platt.a, 4),
         "b": round(platt.b, 4),
         "n": len(val),
         "n_real": int(truth.sum()),
+        "auc_val": round(auc(truth, odds), 4),
         "ece_val": round(calibration_error(truth, probability), 4),
-        "ece_test": None,
-        "dismiss_below": round(min(ceiling, float(platt(np.array([below]))[0])), 4),
+        "cut_val": None,
+        "dismiss_below": round(min(CEILING, float(below)), 4),
         # Above this, at most one in ten false alarms of val is called certain.
         "escalate_at": round(float(max(0.5, np.quantile(probability[~truth], 0.9))), 4),
     }
-    test_truth, test_odds = _arrays(test)
+    entry["cut_val"] = round(float((probability[~truth] < entry["dismiss_below"]).mean()), 4)
+    test_truth, test_odds, _ = _arrays(test)
     if len(test) and 0 < test_truth.sum() < len(test):
         likely = platt(test_odds)
+        entry["auc_test"] = round(auc(test_truth, test_odds), 4)
         entry["ece_test"] = round(calibration_error(test_truth, likely), 4)
         entry["retention_test"] = round(float((likely[test_truth] >= entry["dismiss_below"]).mean()), 4)
         entry["cut_test"] = round(float((likely[~test_truth] < entry["dismiss_below"]).mean()), 4)
-        entry["n_test"] = len(test)
+        entry["n_test"], entry["n_real_test"] = len(test), int(test_truth.sum())
     return entry
 
 
-def _arrays(rows: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
-    return np.array([row["truth"] for row in rows], bool), np.array([row["log_odds"] for row in rows], float)
+def _arrays(rows: list[Row]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return (
+        np.array([row["truth"] for row in rows], bool),
+        np.array([row["log_odds"] for row in rows], float),
+        np.array([row["group"] for row in rows]),
+    )
 
 
 def main() -> None:
     """Fit and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=Path, default=data.WORK / "head-rows.jsonl")
-    parser.add_argument("--model", help="the part of the model it belongs to; the vision weights by default")
     parser.add_argument("--out", type=Path, default=WEIGHTS_DIR / "calibration.json")
     arguments = parser.parse_args()
-    rows = [json.loads(line) for line in arguments.rows.read_text().splitlines()]
-    types = {}
+    types: dict[str, Any] = json.loads(arguments.out.read_text())["types"] if arguments.out.is_file() else {}
+    rows = rows_of(mined_candidates.load(), DecisionHead())
     for name in sorted({row["type"] for row in rows}):
-        entry = calibrate([row for row in rows if row["type"] == name], PROXY_CEILING.get(name, CEILING))
-        if entry:
-            types[name] = entry
-            print(name, entry)
+        part = [row for row in rows if row["type"] == name]
+        moving = calibrate([row for row in part if not row["still"]])
+        # Train clips of other types than violence are all harmless: they count beside the stills.
+        still = calibrate([row for row in part if row["still"]] if moving else part)
+        if moving:
+            types[name] = moving | ({"still": still} if still else {})
+        elif still:
+            types[name] = still
+        print(name, json.dumps(types.get(name)))
     vision = VisionEncoder(data.WORK / "cache").weights_id
-    stored = {
-        "model": arguments.model or vision,
-        "vision": vision,
-        "prior": 0.5,
-        "keep": KEEP,
-        "types": types,
-    }
+    stored = {"model": vision, "vision": vision, "prior": 0.5, "keep": KEEP, "types": types}
     arguments.out.write_text(json.dumps(stored, indent=1) + "\n")
 
 

@@ -153,9 +153,8 @@ class EventBuilder:
         if self._open is None:
             return
         for shot in (self._open.before, self._open.peak, self._open.second, self._open.after):
-            fits = shot is not None and shot.after is None and kept.t_s > shot.now.t_s
-            if fits and shot is not None and kept.image.shape == shot.now.image.shape:
-                shot.after = kept
+            if shot is not None:
+                shot.take(kept)
 
 
 def merge_facts(kept: dict[str, JsonScalar], new: Mapping[str, JsonScalar]) -> None:

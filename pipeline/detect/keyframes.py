@@ -39,6 +39,8 @@ class Shot:
         before: The frame about 0.2 s earlier, if there is one.
         after: The frame about 0.2 s later; filled in when it arrives.
         box: What the trigger saw, normalised, or ``None`` for the whole frame.
+        earlier: The frame about 0.4 s earlier, for moments at the end of a clip.
+        later: The frame about 0.4 s later, for moments at its beginning; filled in when it arrives.
     """
 
     moment: Moment
@@ -46,6 +48,28 @@ class Shot:
     before: Frame | None = None
     after: Frame | None = None
     box: Box | None = None
+    earlier: Frame | None = None
+    later: Frame | None = None
+
+    def take(self, frame: Frame) -> None:
+        """Fill in what is missing with a frame that has just arrived, if it is of the same size."""
+        if frame.t_s <= self.now.t_s or frame.image.shape != self.now.image.shape:
+            return
+        if self.after is None:
+            self.after = frame
+        elif self.later is None and frame.t_s > self.after.t_s:
+            self.later = frame
+
+    def triple(self) -> tuple[Frame, Frame, Frame] | None:
+        """Three neighbouring frames for a motion view, around the moment or, at a clip's ends, beside it."""
+        for one, two, three in (
+            (self.before, self.now, self.after),
+            (self.earlier, self.before, self.now),
+            (self.now, self.after, self.later),
+        ):
+            if one is not None and two is not None and three is not None:
+                return one, two, three
+        return None
 
 
 class FrameRing:
@@ -83,15 +107,17 @@ class FrameRing:
         now = self.near(t_s)
         if now is None:
             return None
-        before = self.near(now.t_s - MOTION_STEP_S)
-        after = self.near(now.t_s + MOTION_STEP_S)
-        return Shot(
-            moment,
-            now,
-            before if before is not None and before.t_s < now.t_s else None,
-            after if after is not None and after.t_s > now.t_s else None,
-            box,
-        )
+        before = self._before(now)
+        shot = Shot(moment, now, before, None, box, None if before is None else self._before(before))
+        for step in (1, 2):
+            following = self.near(now.t_s + step * MOTION_STEP_S)
+            if following is not None:
+                shot.take(following)
+        return shot
+
+    def _before(self, frame: Frame) -> Frame | None:
+        found = self.near(frame.t_s - MOTION_STEP_S)
+        return found if found is not None and found.t_s < frame.t_s else None
 
 
 def motion_view(before: Image, now: Image, after: Image) -> Image:
@@ -168,7 +194,7 @@ def store_views(shot: Shot, frame_store: FrameStore, *, is_still: bool = False) 
         is_still: A still image has no motion view.
 
     Returns:
-        Full view, region view when the trigger saw a box, motion view when both neighbours are known.
+        Full view, region view when the trigger saw a box, motion view when enough neighbours are known.
 
     Raises:
         FrameStoreError: An image cannot be encoded or stored.
@@ -181,11 +207,10 @@ def store_views(shot: Shot, frame_store: FrameStore, *, is_still: bool = False) 
     views = [_keep(shrink(image, FULL_SIDE), View.FULL, shot, None, frame_store)]
     if box is not None:
         views.append(_keep(shrink(crop(image, box), FULL_SIDE), View.REGION, shot, box, frame_store))
-    if not is_still and shot.before is not None and shot.after is not None:
-        triple = [frame.image for frame in (shot.before, shot.now, shot.after)]
-        if box is not None:
-            triple = [crop(part, box) for part in triple]
-        motion = motion_view(*(shrink(part, MOTION_SIDE) for part in triple))
+    neighbours = None if is_still else shot.triple()
+    if neighbours is not None:
+        parts = [frame.image if box is None else crop(frame.image, box) for frame in neighbours]
+        motion = motion_view(*(shrink(part, MOTION_SIDE) for part in parts))
         views.append(_keep(motion, View.MOTION, shot, box, frame_store))
     return views
 

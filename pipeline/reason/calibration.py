@@ -6,7 +6,8 @@ A calibration belongs to one model, to one event type, and where it says so to o
      "dismiss_below"} or {"x": [...], "y": [...], "n", ...}}}
 
 ``a``/``b`` is Platt scaling (Platt 1999): p = sigmoid(a * log_odds + b). ``x``/``y`` are the knots of an
-isotonic fit (Zadrozny and Elkan 2002), read by linear interpolation. Without one the plain sigmoid is used
+isotonic fit (Zadrozny and Elkan 2002), read by linear interpolation. ``still`` beside them is another such fit,
+for candidates without motion: one picture says less than three. Without one the plain sigmoid is used
 and the verdict says ``calibrated: false``.
 """
 
@@ -37,6 +38,7 @@ class TypeCalibration(BaseModel):
     n: int = Field(ge=1)
     escalate_at: float | None = Field(None, ge=0, le=1)
     dismiss_below: float | None = Field(None, ge=0, le=1)
+    still: TypeCalibration | None = None
 
     @model_validator(mode="after")
     def _one_method(self) -> TypeCalibration:
@@ -99,11 +101,22 @@ class Calibrations:
     def __init__(self, files: tuple[CalibrationFile, ...] = ()) -> None:
         self._files = files
 
-    def read(self, log_odds: float, model: str, prompt: str, event: EventType) -> Calibrated:
-        """Probability and operating point for finite ``log_odds``."""
+    def read(
+        self, log_odds: float, model: str, prompt: str, event: EventType, *, still: bool = False
+    ) -> Calibrated:
+        """Probability and operating point for finite ``log_odds``.
+
+        Args:
+            log_odds: The model's score.
+            model: Id of the model.
+            prompt: Reference of the prompt.
+            event: What the trigger suspects.
+            still: The candidate has no motion view.
+        """
         for file in self._files:
             if belongs(file.named, model) and file.prompt in (None, prompt) and event in file.types:
                 fit = file.types[event]
+                fit = fit.still or fit if still else fit
                 return Calibrated(fit.probability(log_odds), True, fit.thresholds())
         return Calibrated(sigmoid(log_odds), False, None)
 

@@ -20,7 +20,7 @@ from pipeline.reason.parse import parse_report
 from pipeline.reason.site import ChosenPrompt, Site
 from pipeline.reason.verdicts import failed_verdict, provenance
 from pipeline.settings import Narrate, Settings
-from pipeline.types import Action, Candidate, Narrative, Verdict
+from pipeline.types import Action, Candidate, Narrative, Verdict, View
 from prompts.pack import RenderedPrompt
 
 
@@ -177,7 +177,11 @@ class PromptReasoner:
             error = ReplyError(f"the model's score is {score.log_odds}", raw=repr(score))
             return self._failed(item, error, timings=timings)
         calibrated = self._site.calibrations.read(
-            score.log_odds, self.model.model_id, item.prompt, item.candidate.event_type
+            score.log_odds,
+            self.model.model_id,
+            item.prompt,
+            item.candidate.event_type,
+            still=all(frame.view is not View.MOTION for frame in item.candidate.key_frames),
         )
         said: Narrative | None = None
         found: Grounding | None = None

@@ -85,3 +85,16 @@ def test_a_still_has_no_motion_view_and_always_a_region() -> None:
 def test_first_frame_has_no_motion_view() -> None:
     keys = store_views(Shot(Moment.PEAK, frame(0), None, frame(1)), MemoryFrames())
     assert [key.view for key in keys] == [View.FULL]
+
+
+@pytest.mark.parametrize("known", [(0, 1, 2), (-2, -1, 0), (-1, 0, 1)])
+def test_moments_at_the_ends_of_a_clip_have_a_motion_view_too(known: tuple[int, int, int]) -> None:
+    """Given neighbours on one side only, when views are stored, then motion is seen beside the moment."""
+    ring = FrameRing()
+    for index in (index for index in known if index <= 0):
+        ring.push(frame(index + 10))
+    shot = ring.shot(Moment.PEAK, 2.0, None)
+    assert shot is not None and shot.now.index == 10
+    for index in (index for index in known if index > 0):
+        shot.take(frame(index + 10))
+    assert View.MOTION in [key.view for key in store_views(shot, MemoryFrames())]

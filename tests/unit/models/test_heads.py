@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from models.embedded.heads import HEADS_FILE, LIMIT, DecisionHead, pool_stills
+from models.embedded.heads import HEADS_FILE, LIMIT, DecisionHead, either, pool_stills
 from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionFeatures
 from models.embedded.vision_motion import MOTION_STATISTICS
@@ -88,6 +88,25 @@ def test_the_probe_of_accidents_reads_pooled_features(head):
     ]
     assert odds[1] > odds[0]
     assert max(abs(value) for value in odds) <= 2.0
+
+
+def test_a_weapon_is_enough_for_a_violence_alarm(head):
+    """Given a picture in which nobody fights, when somebody is armed, then the alarm is real all the same."""
+    views = [View.FULL]
+    frames = [key_frame(view) for view in views]
+    calm, _ = head.log_odds(EventType.VIOLENCE, features(views), frames, Evidence())
+    armed, _ = head.log_odds(EventType.VIOLENCE, features(views, weapon=4.0), frames, Evidence())
+    assert calm < -1 and armed > 2
+
+
+@pytest.mark.parametrize(("one", "other"), [(0.0, 0.0), (-3.0, 2.0), (8.0, -8.0), (-8.0, -8.0)])
+def test_either_of_two_is_the_noisy_or(one, other):
+    def sigmoid(value):
+        return 1 / (1 + math.exp(-value))
+
+    neither = (1 - sigmoid(one)) * (1 - sigmoid(other))
+    assert sigmoid(either(one, other)) == pytest.approx(1 - neither)
+    assert either(one, other) == pytest.approx(either(other, one))
 
 
 def test_motion_speaks_for_violence(head):

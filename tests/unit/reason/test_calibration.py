@@ -31,6 +31,25 @@ def test_platt_and_thresholds(tmp_path: Path) -> None:
     assert read.thresholds == Thresholds(0.7, 0.3)
 
 
+def test_a_candidate_without_motion_has_a_fit_of_its_own(tmp_path: Path) -> None:
+    """Given a second fit for stills, when one is read, then it is used for those alone."""
+    moving = {"a": 1.0, "b": 0.0, "n": 50, "escalate_at": 0.6, "dismiss_below": 0.3}
+    still = {"a": 0.5, "b": -1.0, "n": 80, "escalate_at": 0.8, "dismiss_below": 0.1}
+    path = tmp_path / "fit.json"
+    path.write_text(
+        json.dumps({"model": "m", "types": {"violence": {**moving, "still": still}, "fire": moving}})
+    )
+    found = load_calibrations(path)
+
+    def read(event: EventType, still: bool) -> tuple[float, Thresholds | None]:
+        one = found.read(2.0, "m", "p", event, still=still)
+        return round(one.probability, 4), one.thresholds
+
+    assert read(EventType.VIOLENCE, False) == (0.8808, Thresholds(0.6, 0.3))
+    assert read(EventType.VIOLENCE, True) == (0.5, Thresholds(0.8, 0.1))
+    assert read(EventType.FIRE, True) == read(EventType.FIRE, False)
+
+
 def test_isotonic_rises_and_stays_in_range(tmp_path: Path) -> None:
     fit = load(tmp_path, x=[-2, 0, 3], y=[0.1, 0.2, 0.9])
     values = [fit.read(float(x), "m", "p", EventType.FALL).probability for x in np.linspace(-9, 9, 50)]
