@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from models.embedded.vision import VisionEncoder, VisionFeatures
+from models.embedded.vision_scene import SCENE_CHANNELS, SceneEncoder
 from pipeline.errors import ReplyError
 from pipeline.types import Array, Image, View
 
@@ -30,15 +31,22 @@ class FeatureCache:
         folder: Where they are kept on disk; ``None`` for memory only.
         in_memory: Frames kept in memory, about 57 kB each.
         on_disk: Frames kept on disk; the oldest go first.
+        scene_encoder: For second looks, where heads want them.
     """
 
     def __init__(
-        self, encoder: VisionEncoder, folder: Path | None, in_memory: int = 512, on_disk: int = 20_000
+        self,
+        encoder: VisionEncoder,
+        folder: Path | None,
+        in_memory: int = 512,
+        on_disk: int = 20_000,
+        scene_encoder: SceneEncoder | None = None,
     ) -> None:
-        self.encoder = encoder
+        self.encoder, self.scene_encoder = encoder, scene_encoder
         self._folder = folder / encoder.weights_id if folder else None
         self._in_memory, self._on_disk = in_memory, on_disk
         self._held: OrderedDict[tuple[str, View], dict[str, Array]] = OrderedDict()
+        self._held_scenes: OrderedDict[str, Array] = OrderedDict()
         self._written = 0
 
     def features(
@@ -78,23 +86,75 @@ class FeatureCache:
             self._held.popitem(last=False)
         return VisionFeatures(*(np.stack([found[key][name] for key in keys]) for name in _FIELDS))
 
+    def scenes(self, hashes: Sequence[str], images: Sequence[bytes], wanted: Sequence[bool]) -> Array:
+        """Scene features of some of the images, NaN for the others; computed once an image.
+
+        Args:
+            hashes: sha256 of each image file.
+            images: The encoded files.
+            wanted: Which of them.
+
+        Returns:
+            (n, 2560) float32.
+
+        Raises:
+            ReplyError: An image cannot be decoded.
+        """
+        result = np.full((len(hashes), SCENE_CHANNELS), np.nan, np.float32)
+        if self.scene_encoder is None:
+            return result
+        missing: dict[str, bytes] = {}
+        found: dict[str, Array] = {}
+        for sha256, image, want in zip(hashes, images, wanted, strict=True):
+            if not want or sha256 in found:
+                continue
+            held = self._held_scenes.get(sha256)
+            stored = self._read_scene(sha256) if held is None else held
+            if stored is None:
+                missing[sha256] = image
+            else:
+                found[sha256] = stored
+        if missing:
+            new = self.scene_encoder.encode([_decoded(image, sha256) for sha256, image in missing.items()])
+            for row, sha256 in enumerate(missing):
+                # As fp16, always: a verdict must not depend on whether its features came from disk.
+                found[sha256] = new[row].astype(np.float16).astype(np.float32)
+                self._write_scene(sha256, found[sha256])
+        for sha256, entry in found.items():
+            self._held_scenes[sha256] = entry
+            self._held_scenes.move_to_end(sha256)
+        while len(self._held_scenes) > self._in_memory:
+            self._held_scenes.popitem(last=False)
+        for row, (sha256, want) in enumerate(zip(hashes, wanted, strict=True)):
+            if want:
+                result[row] = found[sha256]
+        return result
+
     def forget(self) -> None:
         """Compute everything again from now on: drop what is in memory and look at nothing on disk."""
         self._held.clear()
+        self._held_scenes.clear()
         self._folder = None
 
     def _path(self, key: tuple[str, View]) -> Path | None:
         return self._folder / key[0][:2] / f"{key[0]}-{key[1].value}.npz" if self._folder else None
 
     def _read(self, key: tuple[str, View]) -> dict[str, Array] | None:
-        path = self._path(key)
-        if path is None:
+        return _load(self._path(key), _FIELDS)
+
+    def _scene_path(self, sha256: str) -> Path | None:
+        if self._folder is None or self.scene_encoder is None:
             return None
-        # A damaged file is as good as none: the features are computed again.
-        broken = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-        with contextlib.suppress(*broken), np.load(path) as stored:
-            return {name: np.asarray(stored[name], np.float32) for name in _FIELDS}
-        return None
+        return self._folder / sha256[:2] / f"{sha256}-{self.scene_encoder.weights_id}.npz"
+
+    def _read_scene(self, sha256: str) -> Array | None:
+        stored = _load(self._scene_path(sha256), ("scene",))
+        return None if stored is None else stored["scene"]
+
+    def _write_scene(self, sha256: str, entry: Array) -> None:
+        path = self._scene_path(sha256)
+        if path is not None:
+            self._save(path, {"scene": entry.astype(np.float16)})
 
     def _write(self, key: tuple[str, View], entry: dict[str, Array]) -> None:
         path = self._path(key)
@@ -107,11 +167,14 @@ class FeatureCache:
             name: value.astype(np.float16) if name in ("tokens", "pooled") else value
             for name, value in entry.items()
         }
+        self._save(path, small)
+
+    def _save(self, path: Path, content: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
             with os.fdopen(handle, "wb") as stream:
-                np.savez(stream, **small)
+                np.savez(stream, **content)
             Path(name).replace(path)
             self._written += 1
             if self._written % _PRUNE_EVERY == 0:
@@ -122,6 +185,16 @@ class FeatureCache:
         files = sorted(self._folder.glob("*/*.npz"), key=lambda path: path.stat().st_mtime)
         for path in files[: max(0, len(files) - self._on_disk)]:
             path.unlink(missing_ok=True)
+
+
+def _load(path: Path | None, names: Sequence[str]) -> dict[str, Array] | None:
+    if path is None:
+        return None
+    # A damaged file is as good as none: the features are computed again.
+    broken = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+    with contextlib.suppress(*broken), np.load(path) as stored:
+        return {name: np.asarray(stored[name], np.float32) for name in names}
+    return None
 
 
 def _decoded(image: bytes, sha256: str) -> Image:

@@ -20,8 +20,9 @@ import numpy as np
 from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionFeatures
 from models.embedded.vision_net import CHANNELS
+from models.embedded.vision_scene import SCENE_CHANNELS
 from pipeline.errors import ModelMissing
-from pipeline.types import Array, EventType, Evidence, KeyFrame, View
+from pipeline.types import Array, EventType, Evidence, KeyFrame, Moment, View
 
 HEADS_FILE = "heads.json"
 FORMAT = "sitrep-heads-1"
@@ -59,7 +60,9 @@ class TypeHead:
         probe: Weights (1280) and bias of the ``probe`` term over pooled features, if any: for a type whose
             attribute was learnt against everything, but whose false alarms all look alike.
         bound: Largest log-odds of this type; small where no images could teach it.
+        scene: Weights (2560) and bias of the ``scene`` term over features of ``vision_scene``, if any.
         also: Another way for the alarm to be real (a weapon, beside a fight); either is enough.
+        needs: What must be so as well (a road, for an accident); both are needed.
     """
 
     bias: float
@@ -67,7 +70,9 @@ class TypeHead:
     evidence: AdditiveModel | None
     probe: tuple[Array, float] | None
     bound: float
+    scene: tuple[Array, float] | None = None
     also: TypeHead | None = None
+    needs: TypeHead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,16 @@ class DecisionHead:
         """Name of exactly these heads; stored with verdicts and calibration."""
         return self._weights_id
 
+    def wants_scene(self, event_type: EventType, frame: KeyFrame) -> bool:
+        """Whether the head of this type reads scene features of this view: full views of the event's peak."""
+        head = self._types.get(event_type)
+        return (
+            head is not None
+            and head.scene is not None
+            and frame.view is View.FULL
+            and frame.moment is Moment.PEAK
+        )
+
     def log_odds(
         self,
         event_type: EventType,
@@ -147,6 +162,10 @@ class DecisionHead:
         if head.also is not None:
             other, other_terms = self._total(head.also, features, key_frames, evidence)
             total, terms = either(total, other), {**other_terms, **terms}
+        if head.needs is not None:
+            other, other_terms = self._total(head.needs, features, key_frames, evidence)
+            # Without what it is read from, nothing is known against it.
+            total = -either(-total, -other) if other_terms else total
         return Testimony(total, terms, attributes)
 
     def _total(
@@ -176,6 +195,12 @@ class DecisionHead:
                 return None
             weights, bias = head.probe
             return pool_stills(features.pooled @ weights + bias, key_frames, setting.get("region", 0.0))
+        if name == "scene":
+            if head.scene is None or features.scene is None:
+                return None
+            weights, bias = head.scene
+            seen = features.scene[np.isfinite(features.scene).all(axis=1)]
+            return float((seen @ weights + bias).mean()) if len(seen) else None
         moving = [index for index, frame in enumerate(key_frames) if frame.view is View.MOTION]
         if name == "motion":
             return float(features.logits[moving, _FIGHT].mean()) if moving else None
@@ -240,13 +265,20 @@ def _type_head(entry: Mapping[str, Any]) -> TypeHead:
             {name: np.asarray(value, np.float32) for name, value in stored["edges"].items()},
             {name: np.asarray(value, np.float32) for name, value in stored["weights"].items()},
         )
-    line = entry.get("probe")
-    probe = (np.asarray(line["weights"], np.float32), float(line["bias"])) if line else None
-    if probe is not None and probe[0].shape != (CHANNELS,):
-        raise ValueError(f"a probe has {probe[0].shape} weights")
+    probe, scene = _line(entry.get("probe"), CHANNELS), _line(entry.get("scene"), SCENE_CHANNELS)
+    needs = _type_head(entry["needs"]) if entry.get("needs") else None
     also = _type_head(entry["also"]) if entry.get("also") else None
     bound = float(entry.get("bound", LIMIT))
-    return TypeHead(float(entry["bias"]), entry["terms"], evidence, probe, bound, also)
+    return TypeHead(float(entry["bias"]), entry["terms"], evidence, probe, bound, scene, also, needs)
+
+
+def _line(stored: Mapping[str, Any] | None, width: int) -> tuple[Array, float] | None:
+    if not stored:
+        return None
+    weights = np.asarray(stored["weights"], np.float32)
+    if weights.shape != (width,):
+        raise ValueError(f"a probe has {weights.shape} weights")
+    return weights, float(stored["bias"])
 
 
 def _flow_model(stored: Mapping[str, Any] | None) -> FlowModel | None:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from models.embedded.heads import HEADS_FILE, DecisionHead
 from models.embedded.language import LanguageTower, Memory, converted
 from models.embedded.prompting import YesNo, common_prefix, spliced, text_turn, turn, visual_embeddings
 from models.embedded.vision import WEIGHTS_DIR, VisionEncoder, VisionFeatures
+from models.embedded.vision_scene import SceneEncoder
 from pipeline.errors import ConfigError, ModelMissing, ReplyError
 from pipeline.settings import Settings
 from pipeline.types import Array, EventType, View
@@ -56,7 +58,8 @@ class _Parts:
     def __init__(self, data_dir: Path, threads: int, progress: Progress | None) -> None:
         self.joint: Joint = read_joint()
         encoder = VisionEncoder(data_dir / "models", threads)
-        self.features = FeatureCache(encoder, data_dir / "features")
+        scene = SceneEncoder(data_dir / "models", threads)
+        self.features = FeatureCache(encoder, data_dir / "features", scene_encoder=scene)
         self.head = DecisionHead()
         for part, made_for in (
             ("joint", self.joint.manifest.vision_id),
@@ -107,7 +110,8 @@ class EmbeddedChatModel(SitrepChatModel):
     def forget_features(self, folder: Path) -> None:
         """Keep visual features in another folder from now on, beginning with none."""
         parts = self._loaded()
-        parts.features = FeatureCache(parts.features.encoder, folder)
+        old = parts.features
+        parts.features = FeatureCache(old.encoder, folder, scene_encoder=old.scene_encoder)
 
     def _loaded(self, progress: Progress | None = None) -> _Parts:
         with self._lock:
@@ -167,9 +171,11 @@ class EmbeddedChatModel(SitrepChatModel):
             raise ReplyError(f"{len(images)} images for {len(frames)} key frames", hint="pass one each")
         if not frames:
             raise ReplyError("a candidate without key frames cannot be judged", hint="give at least one")
-        found = parts.features.features(
-            [frame.sha256 for frame in frames], [frame.view for frame in frames], images
-        )
+        hashes = [frame.sha256 for frame in frames]
+        found = parts.features.features(hashes, [frame.view for frame in frames], images)
+        twice = [parts.head.wants_scene(q.event_type, frame) for q in inquiries for frame in q.key_frames]
+        if any(twice):
+            found = replace(found, scene=parts.features.scenes(hashes, images, twice))
         seen, first = [], 0
         for inquiry in inquiries:
             last = first + len(inquiry.key_frames)

@@ -53,12 +53,15 @@ class VisionFeatures:
         pooled: (n, 1280), the mean over the whole map.
         logits: (n, A), one logit for each of ``ATTRIBUTES``.
         motion: (n, M), ``MOTION_STATISTICS`` of the motion views; NaN for the other views.
+        scene: (n, 2560), features of ``vision_scene``; NaN for views that were not looked at twice, ``None``
+            when none was.
     """
 
     tokens: Array
     pooled: Array
     logits: Array
     motion: Array
+    scene: Array | None = None
 
     def __len__(self) -> int:
         return len(self.pooled)
@@ -66,7 +69,10 @@ class VisionFeatures:
     def select(self, indices: Sequence[int]) -> VisionFeatures:
         """The features of some of the views."""
         rows = np.asarray(indices, np.int64)
-        return VisionFeatures(self.tokens[rows], self.pooled[rows], self.logits[rows], self.motion[rows])
+        scene = None if self.scene is None else self.scene[rows]
+        return VisionFeatures(
+            self.tokens[rows], self.pooled[rows], self.logits[rows], self.motion[rows], scene
+        )
 
 
 class VisionEncoder:

@@ -1,10 +1,11 @@
 """What stage 1 really flags in the corpus and the training clips, with features: the alarms to be judged.
 
-Heads and operating points belong to alarms as triggers raise them, not to pictures as a corpus sorts them: a
-picture of a sofa becomes a fall alarm only if the fall trigger fires on it, and then with that trigger's region.
+Heads and operating points belong to alarms as triggers raise them, not to pictures as a corpus sorts them:
+a picture of a sofa becomes a fall alarm only if the fall trigger fires on it, and then with that trigger's
+region.
 
-``python -m models.train.mined_candidates [--shard I/N]`` appends to ``.train/mined/``; resumable, with progress.
-``load()`` reads all of it.
+``python -m models.train.mined_candidates [--shard I/N]`` appends to ``.train/mined/``; resumable, with
+progress. ``load()`` reads all of it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from models.embedded.heads import DecisionHead
 from models.embedded.vision import VisionEncoder, VisionFeatures
+from models.embedded.vision_scene import SCENE_CHANNELS, SceneEncoder
 from models.train import data
 from models.train.malloc import keep_memory
 from pipeline import settings as settings_module
@@ -105,15 +108,29 @@ def load() -> list[Mined]:
     return list(found.values())
 
 
-def features_of(candidate: Candidate, store: MemoryStore, encoder: VisionEncoder) -> VisionFeatures:
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """What features are made with."""
+
+    encoder: VisionEncoder
+    scene: SceneEncoder
+    head: DecisionHead
+
+
+def features_of(candidate: Candidate, store: MemoryStore, eyes: Eyes) -> VisionFeatures:
     """Features of a candidate's views, without tokens."""
     images = [
-        cv2.imdecode(np.frombuffer(store.get(frame.sha256), np.uint8), cv2.IMREAD_COLOR)
+        np.asarray(cv2.imdecode(np.frombuffer(store.get(frame.sha256), np.uint8), cv2.IMREAD_COLOR), np.uint8)
         for frame in candidate.key_frames
     ]
-    found = encoder.encode(images, [frame.view for frame in candidate.key_frames])
+    found = eyes.encoder.encode(images, [frame.view for frame in candidate.key_frames])
     tokens = np.zeros((len(found), 0, 0), np.float32)
-    return VisionFeatures(tokens, found.pooled.astype(np.float16), found.logits, found.motion)
+    scene = None
+    twice = [eyes.head.wants_scene(candidate.event_type, frame) for frame in candidate.key_frames]
+    if any(twice):
+        scene = np.full((len(images), SCENE_CHANNELS), np.nan, np.float32)
+        scene[twice] = eyes.scene.encode([image for image, want in zip(images, twice, strict=True) if want])
+    return VisionFeatures(tokens, found.pooled.astype(np.float16), found.logits, found.motion, scene)
 
 
 def mine(wanted: list[Item], threads: int) -> Iterator[Mined]:
@@ -121,12 +138,13 @@ def mine(wanted: list[Item], threads: int) -> Iterator[Mined]:
     settings = settings_module.load(data_dir=data.WORK / "cache", detect_threads=threads)
     store = MemoryStore()
     stage1 = build_stage1(settings, store)
-    encoder = VisionEncoder(data.WORK / "cache", threads)
+    cache = data.WORK / "cache"
+    eyes = Eyes(VisionEncoder(cache, threads), SceneEncoder(cache, threads), DecisionHead())
     for item in wanted:
         source = open_source(item.path, fps=settings.detect_fps)
         candidates = list(stage1.run(source, camera=Path(item.path).name))
         source.close()
-        yield Mined(item, candidates, [features_of(one, store, encoder) for one in candidates])
+        yield Mined(item, candidates, [features_of(one, store, eyes) for one in candidates])
         store.held.clear()
 
 

@@ -1,9 +1,10 @@
-"""Calibrate log-odds per event type and choose operating points, on alarms that stage 1 raised on validation data.
+"""Calibrate log-odds per event type and choose operating points, on alarms of validation data.
 
-``python -m models.train.vision_calibrate`` reads what ``mined_candidates`` found, judges it by the committed heads
-and writes ``calibration.json``. A picture is a real alarm of a type if its label says so, a false one if it is
-labelled harmless; alarms of another type on an incident are left out. Types without real alarms in the corpus
-(intrusion, loitering) keep the entry that a stand-in question gave them in ``vision_heads``.
+``python -m models.train.vision_calibrate`` reads what stage 1 flagged (``mined_candidates``), judges it by
+the committed heads and writes ``calibration.json``. A picture is a real alarm of a type if its label says so,
+a false one if it is labelled harmless; alarms of another type on an incident are left out. Accidents use the
+log-odds of pictures unseen by their probes (``vision_scene``). Types without real alarms in the corpus
+(intrusion, loitering) keep the entry that a stand-in question gave them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from models.embedded.heads import DecisionHead
 from models.embedded.vision import WEIGHTS_DIR, VisionEncoder
-from models.train import data, mined_candidates
+from models.train import data, mined_candidates, vision_scene
 from models.train.mined_candidates import Mined
 from models.train.vision_measure import auc, calibration_error, fit_platt, kept_threshold
 from pipeline.types import EventType, View
@@ -58,7 +59,6 @@ def rows_of(mined: Iterable[Mined], head: DecisionHead) -> list[Row]:
                     "log_odds": log_odds,
                     "truth": real,
                     "still": all(frame.view is not View.MOTION for frame in frames),
-                    "clip": one.item.source == "train_clips",
                 }
             )
     return rows
@@ -70,7 +70,7 @@ def calibrate(rows: list[Row]) -> dict[str, Any]:
     truth, odds, groups = _arrays(val)
     if min(int(truth.sum()), int((~truth).sum())) < LEAST_ROWS:
         return {}
-    platt = fit_platt(truth, odds, groups)
+    platt = fit_platt(truth, odds, list(groups))
     probability = platt(odds)
     below = platt(np.array([kept_threshold(odds[truth], groups[truth], keep=KEEP)]))[0]
     entry: dict[str, Any] = {
@@ -112,6 +112,9 @@ def main() -> None:
     arguments = parser.parse_args()
     types: dict[str, Any] = json.loads(arguments.out.read_text())["types"] if arguments.out.is_file() else {}
     rows = rows_of(mined_candidates.load(), DecisionHead())
+    if vision_scene.ROWS.is_file():
+        rows = [row for row in rows if row["type"] != "traffic_accident"]
+        rows += [row | {"still": True} for row in json.loads(vision_scene.ROWS.read_text())]
     for name in sorted({row["type"] for row in rows}):
         part = [row for row in rows if row["type"] == name]
         moving = calibrate([row for row in part if not row["still"]])

@@ -1,7 +1,7 @@
 """A weapon makes a violence alarm real, whether anybody fights or not: the second way in that head.
 
-``python -m models.train.vision_weapons`` fits one slope on the alarms that stage 1 raised on validation pictures of
-armed people and of harmless scenes (``mined_candidates``), and adds it to ``heads.json`` as ``also``.
+``python -m models.train.vision_weapons`` fits one slope on the alarms that stage 1 raised on validation
+pictures of armed people and of harmless scenes (``mined_candidates``); it becomes ``also`` in ``heads.json``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pipeline.types import EventType
 REGION = 0.5
 """Weight of the region view, as for the fight attribute."""
 UNDISTURBED = 0.99
-"""Armed people of the corpus come from other sources than harmless scenes, so that its slope flatters: a weapon speaks
-only where it is clearer than this share of harmless alarms."""
+"""Armed people of the corpus come from other sources than harmless scenes, so that the slope flatters: a
+weapon speaks only where it is clearer than in this share of harmless alarms."""
 
 
 def fit() -> dict[str, Any]:

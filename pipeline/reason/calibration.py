@@ -6,8 +6,8 @@ A calibration belongs to one model, to one event type, and where it says so to o
      "dismiss_below"} or {"x": [...], "y": [...], "n", ...}}}
 
 ``a``/``b`` is Platt scaling (Platt 1999): p = sigmoid(a * log_odds + b). ``x``/``y`` are the knots of an
-isotonic fit (Zadrozny and Elkan 2002), read by linear interpolation. ``still`` beside them is another such fit,
-for candidates without motion: one picture says less than three. Without one the plain sigmoid is used
+isotonic fit (Zadrozny and Elkan 2002), read by linear interpolation. ``still`` beside them is another such
+fit, for candidates without motion: one picture says less than three. Without one the plain sigmoid is used
 and the verdict says ``calibrated: false``.
 """
 

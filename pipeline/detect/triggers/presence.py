@@ -31,8 +31,8 @@ class IntrusionParams:
         dark_s: ... for this long, with pauses: detectors are blind in the dark.
         dark: Mean grey level (0..255) below which a picture is dark.
         colourless: Mean colour saturation (0..255) below which it may be infrared ...
-        infrared: ... if its mean grey level is below this: lamps leave the surroundings dark, while a black and
-            white camera by day exposes for the middle of its range.
+        infrared: ... if its mean grey level is below this: lamps leave the surroundings dark, while a black
+            and white camera by day exposes for the middle of its range.
     """
 
     zones: tuple[Zone, ...] = ()

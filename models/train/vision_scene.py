@@ -1,0 +1,145 @@
+"""Teach the accident head to tell crashes from traffic, and traffic from what else its trigger fires on.
+
+``python -m models.train.vision_scene`` computes scene features (``models.embedded.vision_scene``, untouched
+ImageNet weights) of accidents, traffic and harmless pictures into ``.train/scene.npz``, fits two probes on
+train and val, and writes them to ``heads.json``. Their log-odds on pictures they have not seen, five folds by
+scene, go to ``.train/scene-rows.json`` for calibration: val alone holds five accident scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+from sklearn.preprocessing import StandardScaler
+
+from models.embedded.heads import HEADS_FILE, either
+from models.embedded.vision import WEIGHTS_DIR
+from models.embedded.vision_scene import SceneEncoder
+from models.train import data
+from models.train.data import Row
+from models.train.malloc import keep_memory
+from models.train.vision_measure import auc, auc_interval, balanced
+
+FILE, ROWS = data.WORK / "scene.npz", data.WORK / "scene-rows.json"
+OTHERS = ("normal_person", "normal_empty", "fire_like", "fall_like", "general")
+OTHER_COUNT = 300
+CRASH_STRENGTH = ROAD_STRENGTH = 1e-3
+"""scikit-learn's C, by five folds over the scenes of train and val."""
+ROAD_HEAD_START = 2.0
+"""The road probe objects only to what is clearly no traffic: it has not seen every kind of road."""
+FOLDS, SEED = 5, 0
+Line = tuple[np.ndarray, float]
+
+
+def chosen_rows() -> list[Row]:
+    """All accidents and traffic, and some harmless pictures of train and val."""
+    rows = data.read_rows()
+    others = [row for row in rows if row.label in OTHERS and row.split != "test"]
+    random.Random(SEED).shuffle(others)
+    return [row for row in rows if row.label in ("accident", "normal_traffic")] + others[:OTHER_COUNT]
+
+
+def features(rows: list[Row]) -> np.ndarray:
+    """(n, 2560) scene features, from the file where it is there."""
+    names = [row.file for row in rows]
+    if FILE.is_file():
+        stored = np.load(FILE)
+        if list(stored["name"]) == names:
+            return np.asarray(stored["scene"], np.float64)
+    keep_memory()
+    cv2.setNumThreads(1)
+    encoder, folder = SceneEncoder(data.WORK / "cache"), data.shared_data()
+    found, start = [], time.monotonic()
+    for number, row in enumerate(rows, start=1):
+        found.append(encoder.encode([data.image(row, folder)])[0])
+        if number % 100 == 0:
+            each = (time.monotonic() - start) / number * 1e3
+            print(f"{number}/{len(rows)} pictures, {each:.0f} ms each", file=sys.stderr, flush=True)
+    np.savez(FILE, scene=np.stack(found).astype(np.float16), name=names)
+    return np.asarray(np.load(FILE)["scene"], np.float64)
+
+
+def fit(x: np.ndarray, truth: np.ndarray, strength: float) -> Line:
+    """Weights and bias of a logistic regression at equal priors."""
+    scaler = StandardScaler().fit(x)
+    model = LogisticRegression(C=strength, max_iter=1000)
+    model.fit(scaler.transform(x), truth, balanced(truth))
+    weights = model.coef_[0] / scaler.scale_
+    return weights, float(model.intercept_[0] - weights @ scaler.mean_)
+
+
+def fit_both(x: np.ndarray, crash: np.ndarray, road: np.ndarray) -> tuple[Line, Line]:
+    """The probe of crashes among traffic, and of traffic among everything."""
+    weights, bias = fit(x, road, ROAD_STRENGTH)
+    return fit(x[road], crash[road], CRASH_STRENGTH), (weights, bias + ROAD_HEAD_START)
+
+
+def both_log_odds(x: np.ndarray, lines: tuple[Line, Line]) -> np.ndarray:
+    """Log-odds that a picture shows a road and on it a crash."""
+    one, other = (x @ weights + bias for weights, bias in lines)
+    return np.array([-either(-a, -b) for a, b in zip(one, other, strict=True)])
+
+
+def unseen_log_odds(x: np.ndarray, crash: np.ndarray, road: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Log-odds of each picture by probes that saw none of its scene."""
+    names = np.unique(group)
+    shuffled = dict(zip(names, np.random.default_rng(SEED).permutation(len(names)), strict=True))
+    odds = np.zeros(len(x))
+    for seen, rest in GroupKFold(FOLDS).split(x, crash, [shuffled[name] for name in group]):
+        odds[rest] = both_log_odds(x[rest], fit_both(x[seen], crash[seen], road[seen]))
+    return odds
+
+
+def stored_head(line: Line) -> dict[str, Any]:
+    """A head of one scene probe as ``heads.json`` holds it."""
+    weights, bias = line
+    return {
+        "bias": 0.0,
+        "bound": 8.0,
+        "terms": {"scene": {"coefficient": 1.0, "centre": 0.0}},
+        "scene": {"weights": [round(float(v), 5) for v in weights], "bias": round(bias, 5)},
+    }
+
+
+def main() -> None:
+    """Fit, measure, write."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    rows = chosen_rows()
+    x = features(rows)
+    label = np.array([row.label for row in rows])
+    group = np.array([row.group for row in rows])
+    crash, test = label == "accident", np.array([row.split == "test" for row in rows])
+    road = crash | (label == "normal_traffic")
+    odds = unseen_log_odds(x[~test], crash[~test], road[~test], group[~test])
+    part = road[~test]
+    print(
+        f"five folds over train and val: AUC {auc(crash[~test], odds):.3f}, "
+        f"against traffic alone {auc(crash[~test][part], odds[part]):.3f}"
+    )
+    lines = fit_both(x[~test], crash[~test], road[~test])
+    held = test & road
+    figures = auc_interval(crash[held], both_log_odds(x[held], lines), list(group[held]))
+    print("test, accidents against traffic:", figures)
+    calibration = [
+        {"type": "traffic_accident", "split": split, "group": str(g), "log_odds": float(o), "truth": bool(t)}
+        for split, which, found in (("val", ~test, odds), ("test", held, both_log_odds(x[held], lines)))
+        for g, o, t in zip(group[which], found, crash[which], strict=True)
+    ]
+    ROWS.write_text(json.dumps(calibration))
+    path = WEIGHTS_DIR / HEADS_FILE
+    stored: dict[str, Any] = json.loads(path.read_text())
+    stored["types"]["traffic_accident"] = stored_head(lines[0]) | {"needs": stored_head(lines[1])}
+    path.write_text(json.dumps(stored, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
