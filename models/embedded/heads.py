@@ -19,7 +19,6 @@ import numpy as np
 
 from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionFeatures
-from models.embedded.vision_net import CHANNELS
 from models.embedded.vision_scene import SCENE_CHANNELS
 from pipeline.errors import ModelMissing
 from pipeline.types import Array, EventType, Evidence, KeyFrame, Moment, View
@@ -57,8 +56,6 @@ class TypeHead:
         terms: ``attribute:NAME`` (pooled logit), ``motion``, ``flow`` or ``evidence``, each with
             coefficient, centre and, for attributes, how regions mix in.
         evidence: Model behind the ``evidence`` term, if any.
-        probe: Weights (1280) and bias of the ``probe`` term over pooled features, if any: for a type whose
-            attribute was learnt against everything, but whose false alarms all look alike.
         bound: Largest log-odds of this type; small where no images could teach it.
         scene: Weights (2560) and bias of the ``scene`` term over features of ``vision_scene``, if any.
         also: Another way for the alarm to be real (a weapon, beside a fight); either is enough.
@@ -68,7 +65,6 @@ class TypeHead:
     bias: float
     terms: Mapping[str, Mapping[str, float]]
     evidence: AdditiveModel | None
-    probe: tuple[Array, float] | None
     bound: float
     scene: tuple[Array, float] | None = None
     also: TypeHead | None = None
@@ -190,11 +186,6 @@ class DecisionHead:
         if name.startswith("attribute:"):
             column = ATTRIBUTES.index(name.removeprefix("attribute:"))
             return pool_stills(features.logits[:, column], key_frames, setting.get("region", 0.5))
-        if name == "probe":
-            if head.probe is None:
-                return None
-            weights, bias = head.probe
-            return pool_stills(features.pooled @ weights + bias, key_frames, setting.get("region", 0.0))
         if name == "scene":
             if head.scene is None or features.scene is None:
                 return None
@@ -265,19 +256,19 @@ def _type_head(entry: Mapping[str, Any]) -> TypeHead:
             {name: np.asarray(value, np.float32) for name, value in stored["edges"].items()},
             {name: np.asarray(value, np.float32) for name, value in stored["weights"].items()},
         )
-    probe, scene = _line(entry.get("probe"), CHANNELS), _line(entry.get("scene"), SCENE_CHANNELS)
+    scene = _line(entry.get("scene"))
     needs = _type_head(entry["needs"]) if entry.get("needs") else None
     also = _type_head(entry["also"]) if entry.get("also") else None
     bound = float(entry.get("bound", LIMIT))
-    return TypeHead(float(entry["bias"]), entry["terms"], evidence, probe, bound, scene, also, needs)
+    return TypeHead(float(entry["bias"]), entry["terms"], evidence, bound, scene, also, needs)
 
 
-def _line(stored: Mapping[str, Any] | None, width: int) -> tuple[Array, float] | None:
+def _line(stored: Mapping[str, Any] | None) -> tuple[Array, float] | None:
     if not stored:
         return None
     weights = np.asarray(stored["weights"], np.float32)
-    if weights.shape != (width,):
-        raise ValueError(f"a probe has {weights.shape} weights")
+    if weights.shape != (SCENE_CHANNELS,):
+        raise ValueError(f"a scene line has {weights.shape} weights")
     return weights, float(stored["bias"])
 
 

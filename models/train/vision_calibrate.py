@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from models.embedded.heads import DecisionHead
+from models.embedded.heads import HEADS_FILE, DecisionHead
 from models.embedded.vision import WEIGHTS_DIR, VisionEncoder
-from models.train import data, mined_candidates, vision_scene
+from models.train import data, mined_candidates
 from models.train.mined_candidates import Mined
 from models.train.vision_measure import auc, calibration_error, fit_platt, kept_threshold
 from pipeline.types import EventType, View
@@ -38,6 +38,7 @@ REAL: dict[EventType, tuple[str, ...]] = {
     EventType.CROWDING: ("crowd",),
 }
 HARMLESS = ("normal_empty", "normal_person", "normal_traffic", "fire_like", "fall_like", "general")
+SCENE_ROWS, SECOND_ODDS = data.WORK / "scene-rows.json", data.WORK / "second-odds.json"
 Row = dict[str, Any]
 
 
@@ -56,12 +57,25 @@ def rows_of(mined: Iterable[Mined], head: DecisionHead) -> list[Row]:
                     "type": candidate.event_type.value,
                     "split": one.item.split,
                     "group": one.item.group,
+                    "name": one.item.name,
                     "log_odds": log_odds,
                     "truth": real,
                     "still": all(frame.view is not View.MOTION for frame in frames),
                 }
             )
     return rows
+
+
+def add_second_opinions(rows: list[Row]) -> None:
+    """Add what ``vision_second`` says of pictures its probe has not seen; mined features hold no scenes."""
+    if not SECOND_ODDS.is_file():
+        return
+    heads = json.loads((WEIGHTS_DIR / HEADS_FILE).read_text())["types"]
+    for event_type, odds in json.loads(SECOND_ODDS.read_text()).items():
+        term = heads[event_type]["terms"]["scene"]
+        for row in rows:
+            if row["type"] == event_type and row["name"] in odds:
+                row["log_odds"] += term["coefficient"] * (odds[row["name"]] - term["centre"])
 
 
 def calibrate(rows: list[Row]) -> dict[str, Any]:
@@ -112,9 +126,10 @@ def main() -> None:
     arguments = parser.parse_args()
     types: dict[str, Any] = json.loads(arguments.out.read_text())["types"] if arguments.out.is_file() else {}
     rows = rows_of(mined_candidates.load(), DecisionHead())
-    if vision_scene.ROWS.is_file():
+    add_second_opinions(rows)
+    if SCENE_ROWS.is_file():
         rows = [row for row in rows if row["type"] != "traffic_accident"]
-        rows += [row | {"still": True} for row in json.loads(vision_scene.ROWS.read_text())]
+        rows += [row | {"still": True} for row in json.loads(SCENE_ROWS.read_text())]
     for name in sorted({row["type"] for row in rows}):
         part = [row for row in rows if row["type"] == name]
         moving = calibrate([row for row in part if not row["still"]])

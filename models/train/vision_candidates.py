@@ -25,8 +25,6 @@ class Task:
         attributes: Visual terms.
         evidence: Measurements of the evidence term.
         objects: Objects inside the region view (0: the trigger of this type gives no object boxes).
-        fixed: Weight of a probe on pooled features, used in place of the attributes where val has too few
-            scenes to weigh terms by; or ``None``.
         bound: Largest log-odds.
     """
 
@@ -36,7 +34,6 @@ class Task:
     attributes: tuple[str, ...]
     evidence: tuple[str, ...] = ()
     objects: int = 1
-    fixed: float | None = None
     bound: float = LIMIT
 
 
@@ -70,8 +67,9 @@ TASKS = (
         ("people_overlap", "people_distance", "person_count", "person_score", "person_height", "pose_score"),
         objects=2,
     ),
-    # Five scenes of accidents in val: nothing can be weighed on them, so one probe counts half.
-    Task("traffic_accident", ("accident",), ("normal_traffic",), ("crash",), objects=2, fixed=0.5, bound=2.0),
+    # Five scenes of accidents in val: nothing can be weighed on them. ``vision_scene`` puts its head in place of
+    # this one.
+    Task("traffic_accident", ("accident",), ("normal_traffic",), ("crash",), objects=2, bound=2.0),
     Task(
         "crowding",
         ("crowd",),

@@ -53,22 +53,6 @@ def choose_region(task: Task, corpus: Corpus, rows: np.ndarray, truth: np.ndarra
     return max(scored)[2]
 
 
-def fit_probe(task: Task, corpus: Corpus) -> dict[str, Any]:
-    """Logistic regression on pooled features of the full view, real against false of this type alone.
-
-    The crash attribute is learnt against all pictures and mostly tells that there is traffic.
-    """
-    rows = np.flatnonzero(corpus.pick(task.real + task.false) & (corpus.split == "train"))
-    truth = corpus.pick(task.real)[rows]
-    x = corpus.pooled[rows, 0].astype(np.float32)
-    if not x.any(axis=1).all():
-        raise SystemExit("features of train images are missing: run python -m models.train.vision_features")
-    scaler = StandardScaler().fit(x)
-    model = LogisticRegression(C=1e-3, max_iter=500).fit(scaler.transform(x), truth, balanced(truth))
-    weights = model.coef_[0] / scaler.scale_
-    return {"weights": weights, "bias": float(model.intercept_[0] - weights @ scaler.mean_)}
-
-
 def weigh(terms: Terms, truth: np.ndarray) -> dict[str, dict[str, float]]:
     """Ridge logistic regression between the terms, at equal priors, never trusting one backwards.
 
@@ -159,10 +143,6 @@ def fit_type(
     if evidence is not None:
         terms["evidence"] = np.array([evidence.log_odds(numbers) for numbers in corpus.numbers])
     weighed = weigh({name: value[val] for name, value in terms.items()}, truth[val])
-    if task.fixed is not None:
-        probe = fit_probe(task, corpus)
-        terms = {"probe": corpus.pooled[:, 0].astype(np.float32) @ probe["weights"] + probe["bias"]}
-        weighed = {"probe": {"coefficient": task.fixed, "centre": 0.0, "region": 0.0}}
     rows: list[dict[str, Any]] = []
     if task.name == "violence":
         unseen = clips["split"] == "val"
@@ -179,11 +159,6 @@ def fit_type(
             "weights": {
                 name: [round(float(v), 4) for v in value] for name, value in evidence.weights.items()
             },
-        }
-    if task.fixed is not None:
-        entry["probe"] = {
-            "weights": [round(float(v), 5) for v in probe["weights"]],
-            "bias": round(probe["bias"], 5),
         }
     if task.name == "violence":
         odds = total(entry, of_clips)

@@ -1,9 +1,9 @@
 """Teach the accident head to tell crashes from traffic, and traffic from what else its trigger fires on.
 
-``python -m models.train.vision_scene`` computes scene features (``models.embedded.vision_scene``, untouched
-ImageNet weights) of accidents, traffic and harmless pictures into ``.train/scene.npz``, fits two probes on
-train and val, and writes them to ``heads.json``. Their log-odds on pictures they have not seen, five folds by
-scene, go to ``.train/scene-rows.json`` for calibration: val alone holds five accident scenes.
+``python -m models.train.vision_scene`` fits two probes on scene features (``scene_features``: untouched
+ImageNet weights) of accidents, traffic and harmless pictures of train and val, and writes them to
+``heads.json``. Their log-odds on pictures they have not seen, five folds by scene, go to
+``.train/scene-rows.json`` for calibration: val alone holds five accident scenes.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import sys
-import time
+from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
@@ -23,13 +21,11 @@ from sklearn.preprocessing import StandardScaler
 
 from models.embedded.heads import HEADS_FILE, either
 from models.embedded.vision import WEIGHTS_DIR
-from models.embedded.vision_scene import SceneEncoder
-from models.train import data
+from models.train import data, scene_features
 from models.train.data import Row
-from models.train.malloc import keep_memory
+from models.train.vision_calibrate import SCENE_ROWS
 from models.train.vision_measure import auc, auc_interval, balanced
 
-FILE, ROWS = data.WORK / "scene.npz", data.WORK / "scene-rows.json"
 OTHERS = ("normal_person", "normal_empty", "fire_like", "fall_like", "general")
 OTHER_COUNT = 300
 CRASH_STRENGTH = ROAD_STRENGTH = 1e-3
@@ -46,26 +42,6 @@ def chosen_rows() -> list[Row]:
     others = [row for row in rows if row.label in OTHERS and row.split != "test"]
     random.Random(SEED).shuffle(others)
     return [row for row in rows if row.label in ("accident", "normal_traffic")] + others[:OTHER_COUNT]
-
-
-def features(rows: list[Row]) -> np.ndarray:
-    """(n, 2560) scene features, from the file where it is there."""
-    names = [row.file for row in rows]
-    if FILE.is_file():
-        stored = np.load(FILE)
-        if list(stored["name"]) == names:
-            return np.asarray(stored["scene"], np.float64)
-    keep_memory()
-    cv2.setNumThreads(1)
-    encoder, folder = SceneEncoder(data.WORK / "cache"), data.shared_data()
-    found, start = [], time.monotonic()
-    for number, row in enumerate(rows, start=1):
-        found.append(encoder.encode([data.image(row, folder)])[0])
-        if number % 100 == 0:
-            each = (time.monotonic() - start) / number * 1e3
-            print(f"{number}/{len(rows)} pictures, {each:.0f} ms each", file=sys.stderr, flush=True)
-    np.savez(FILE, scene=np.stack(found).astype(np.float16), name=names)
-    return np.asarray(np.load(FILE)["scene"], np.float64)
 
 
 def fit(x: np.ndarray, truth: np.ndarray, strength: float) -> Line:
@@ -89,12 +65,17 @@ def both_log_odds(x: np.ndarray, lines: tuple[Line, Line]) -> np.ndarray:
     return np.array([-either(-a, -b) for a, b in zip(one, other, strict=True)])
 
 
-def unseen_log_odds(x: np.ndarray, crash: np.ndarray, road: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Log-odds of each picture by probes that saw none of its scene."""
+def folds(group: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Five folds that keep scenes together, shuffled the same way each time."""
     names = np.unique(group)
     shuffled = dict(zip(names, np.random.default_rng(SEED).permutation(len(names)), strict=True))
+    yield from GroupKFold(FOLDS).split(group, groups=[shuffled[name] for name in group])
+
+
+def unseen_log_odds(x: np.ndarray, crash: np.ndarray, road: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Log-odds of each picture by probes that saw none of its scene."""
     odds = np.zeros(len(x))
-    for seen, rest in GroupKFold(FOLDS).split(x, crash, [shuffled[name] for name in group]):
+    for seen, rest in folds(group):
         odds[rest] = both_log_odds(x[rest], fit_both(x[seen], crash[seen], road[seen]))
     return odds
 
@@ -114,7 +95,7 @@ def main() -> None:
     """Fit, measure, write."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     rows = chosen_rows()
-    x = features(rows)
+    x = scene_features.of_rows(rows)
     label = np.array([row.label for row in rows])
     group = np.array([row.group for row in rows])
     crash, test = label == "accident", np.array([row.split == "test" for row in rows])
@@ -134,7 +115,7 @@ def main() -> None:
         for split, which, found in (("val", ~test, odds), ("test", held, both_log_odds(x[held], lines)))
         for g, o, t in zip(group[which], found, crash[which], strict=True)
     ]
-    ROWS.write_text(json.dumps(calibration))
+    SCENE_ROWS.write_text(json.dumps(calibration))
     path = WEIGHTS_DIR / HEADS_FILE
     stored: dict[str, Any] = json.loads(path.read_text())
     stored["types"]["traffic_accident"] = stored_head(lines[0]) | {"needs": stored_head(lines[1])}

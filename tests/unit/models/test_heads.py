@@ -78,18 +78,6 @@ def test_seeing_the_event_speaks_for_it(head, event_type, attribute):
     assert seen[attribute] > 0.9
 
 
-def test_the_probe_of_accidents_reads_pooled_features(head):
-    weights, _ = head._types[EventType.TRAFFIC_ACCIDENT].probe
-    views, frames = [View.FULL], [key_frame(View.FULL)]
-    for_it, against = features(views), features(views)
-    for_it.pooled[0], against.pooled[0] = np.maximum(weights, 0), np.maximum(-weights, 0)
-    odds = [
-        head.log_odds(EventType.TRAFFIC_ACCIDENT, seen, frames, Evidence())[0] for seen in (against, for_it)
-    ]
-    assert odds[1] > odds[0]
-    assert max(abs(value) for value in odds) <= 2.0
-
-
 def test_a_weapon_is_enough_for_a_violence_alarm(head):
     """Given a picture in which nobody fights, when somebody is armed, then the alarm is real all the same."""
     views = [View.FULL]

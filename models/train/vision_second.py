@@ -1,0 +1,110 @@
+"""Give heads a second opinion: a probe on untouched features beside the fine-tuned attributes.
+
+``python -m models.train.vision_second`` fits, for each type below, a logistic regression on scene features
+(``scene_features``) of train and val, and weighs it against the head on the alarms of val
+(``mined_candidates``), with log-odds of pictures that the probe has not seen (five folds by scene). It writes
+the probe to ``heads.json`` and those log-odds to ``.train/second-odds.json`` for calibration. Ensembles of
+fine-tuned and untouched features hold better on places never seen (the idea of Wortsman et al., "Robust
+fine-tuning of zero-shot models", 2022).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from models.embedded.heads import HEADS_FILE, DecisionHead
+from models.embedded.vision import WEIGHTS_DIR
+from models.train import data, mined_candidates, scene_features
+from models.train.data import Row
+from models.train.vision_calibrate import HARMLESS, REAL, SECOND_ODDS, rows_of
+from models.train.vision_measure import auc, balanced
+from models.train.vision_scene import FOLDS, Line, fit, folds
+from pipeline.types import EventType
+
+TYPES = (EventType.SMOKE, EventType.FIRE, EventType.FALL, EventType.VIOLENCE)
+STRENGTH = 1e-3
+LEAST_GAIN = 0.003
+"""AUC on val alarms that a second opinion must add, or it is left out."""
+LARGEST_SHARE = 1.0
+"""A second opinion never weighs more than the head: val has few scenes."""
+Odds = dict[str, float]
+
+
+def second_odds(event_type: EventType, rows: list[Row], x: np.ndarray) -> tuple[Line, Odds]:
+    """The probe of a type, and its log-odds of every picture by a probe that has not seen its scene."""
+    labels = [label for label in REAL[event_type] if label != "weapon"]
+    use = np.array([row.label in labels or row.label in HARMLESS for row in rows])
+    truth = np.array([row.label in labels for row in rows])
+    group = np.array([row.group for row in rows])
+    learn = np.flatnonzero(use & np.array([row.split != "test" for row in rows]))
+    line = fit(x[learn], truth[learn], STRENGTH)
+    odds = x @ line[0] + line[1]
+    for seen, rest in folds(group[learn]):
+        weights, bias = fit(x[learn[seen]], truth[learn[seen]], STRENGTH)
+        odds[learn[rest]] = x[learn[rest]] @ weights + bias
+    unseen = np.array([row.split != "train" for row in rows]) & use
+    for split in ("val", "test"):
+        part = unseen & np.array([row.split == split for row in rows])
+        print(
+            f"  {split}: AUC of the probe alone, all pictures {auc(truth[part], odds[part]):.3f} ({FOLDS} folds)"
+        )
+    return line, {row.file: round(float(value), 4) for row, value in zip(rows, odds, strict=True)}
+
+
+def weigh(event_type: EventType, alarms: list[dict[str, Any]], odds: Odds) -> dict[str, float] | None:
+    """Coefficient and centre of the second opinion beside the head, or ``None`` when val gains nothing by it."""
+    val = [a for a in alarms if a["type"] == event_type.value and a["split"] == "val" and a["name"] in odds]
+    truth = np.array([a["truth"] for a in val])
+    head = np.array([a["log_odds"] for a in val])
+    second = np.array([odds[a["name"]] for a in val])
+    x = np.stack([head, second], axis=1)
+    scaler = StandardScaler().fit(x)
+    model = LogisticRegression(C=0.1, max_iter=1000).fit(scaler.transform(x), truth, balanced(truth))
+    own, other = model.coef_[0] / scaler.scale_
+    share = min(LARGEST_SHARE, max(0.0, float(other / own))) if own > 0 else LARGEST_SHARE
+    centre = float((second[truth].mean() + second[~truth].mean()) / 2)
+    before, after = auc(truth, head), auc(truth, head + share * (second - centre))
+    print(f"  alarms of val: {before:.3f} -> {after:.3f} with share {share:.2f}")
+    if after - before < LEAST_GAIN:
+        return None
+    return {"coefficient": round(share, 4), "centre": round(centre, 4)}
+
+
+def main() -> None:
+    """Fit, weigh, write."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    path = WEIGHTS_DIR / HEADS_FILE
+    stored = json.loads(path.read_text())
+    for event_type in TYPES:
+        stored["types"][event_type.value].pop("scene", None)
+        stored["types"][event_type.value]["terms"].pop("scene", None)
+    path.write_text(json.dumps(stored, indent=1) + "\n")
+    held = scene_features.load()
+    rows = [row for row in data.read_rows() if row.file in held]
+    x = scene_features.of_rows(rows)
+    alarms = rows_of(mined_candidates.load(), DecisionHead())
+    found: dict[str, Odds] = {}
+    for event_type in TYPES:
+        print(event_type.value)
+        (weights, bias), odds = second_odds(event_type, rows, x)
+        term = weigh(event_type, alarms, odds)
+        if term is None:
+            continue
+        found[event_type.value] = odds
+        stored["types"][event_type.value]["terms"]["scene"] = term
+        stored["types"][event_type.value]["scene"] = {
+            "weights": [round(float(v), 5) for v in weights],
+            "bias": round(bias, 5),
+        }
+    path.write_text(json.dumps(stored, indent=1) + "\n")
+    SECOND_ODDS.write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

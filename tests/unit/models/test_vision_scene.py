@@ -1,0 +1,86 @@
+"""Scene features: the untouched encoder over tiles, cached, and what heads make of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from models.embedded.features import FeatureCache
+from models.embedded.heads import DecisionHead
+from models.embedded.vision import ATTRIBUTES, VisionEncoder, VisionFeatures
+from models.embedded.vision_motion import MOTION_STATISTICS
+from models.embedded.vision_scene import SCENE_CHANNELS, SceneEncoder, tiles
+from pipeline.types import EventType, Evidence, Image, KeyFrame, Moment, View
+from tests.media import moving_square
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("networks")
+
+
+@pytest.fixture(scope="module")
+def encoder(cache_dir: Path) -> SceneEncoder:
+    return SceneEncoder(cache_dir, threads=1)
+
+
+def encoded(image: Image) -> tuple[str, bytes]:
+    data = cv2.imencode(".png", image)[1].tobytes()
+    return hashlib.sha256(data).hexdigest(), data
+
+
+def test_tiles_overlap_and_reach_every_corner() -> None:
+    image = np.arange(90 * 120 * 3, dtype=np.uint8).reshape(90, 120, 3)
+    parts = tiles(image)
+    assert [part.shape for part in parts] == [(60, 80, 3)] * 4
+    assert (parts[0][0, 0] == image[0, 0]).all() and (parts[3][-1, -1] == image[-1, -1]).all()
+    assert all(part.shape[0] >= 1 for part in tiles(np.zeros((1, 1, 3), np.uint8)))
+
+
+def test_features_are_the_mean_and_the_largest_of_the_tiles(encoder: SceneEncoder) -> None:
+    features = encoder.encode([moving_square()(0), moving_square()(5)])
+    assert features.shape == (2, SCENE_CHANNELS) and features.dtype == np.float32
+    mean, largest = np.split(features, 2, axis=1)
+    assert (largest >= mean - 1e-6).all() and (largest > mean + 1e-3).any()
+
+
+def test_cache_computes_what_is_wanted_once(encoder: SceneEncoder, cache_dir: Path, tmp_path: Path) -> None:
+    """Given images of which some are wanted, when asked twice, then the second answer comes from disk, equal."""
+    eyes = VisionEncoder(cache_dir, threads=1)
+    (one, one_bytes), (two, two_bytes) = encoded(moving_square()(0)), encoded(moving_square()(5))
+    first = FeatureCache(eyes, tmp_path, scene_encoder=encoder)
+    found = first.scenes([one, two], [one_bytes, two_bytes], [True, False])
+    assert np.isfinite(found[0]).all() and np.isnan(found[1]).all()
+    again = FeatureCache(eyes, tmp_path, scene_encoder=encoder)
+    assert np.array_equal(again.scenes([one], [b"not an image any more"], [True])[0], found[0])
+
+
+def test_an_accident_needs_a_road() -> None:
+    """Given features that say crash, when they say no road as well, then the alarm is false."""
+    head = DecisionHead()
+    frame = KeyFrame("0" * 64, View.FULL, Moment.PEAK, 0.0, 640, 360)
+    assert head.wants_scene(EventType.TRAFFIC_ACCIDENT, frame)
+    assert not head.wants_scene(EventType.TRAFFIC_ACCIDENT, replace(frame, view=View.REGION))
+    assert not head.wants_scene(EventType.TRAFFIC_ACCIDENT, replace(frame, moment=Moment.BEFORE))
+    accident = head._types[EventType.TRAFFIC_ACCIDENT]
+    assert accident.scene is not None and accident.needs is not None and accident.needs.scene is not None
+    crash, road = accident.scene[0], accident.needs.scene[0]
+    # Along the crash probe, away from the road probe.
+    apart = crash - road * (crash @ road) / (road @ road)
+    both = apart * 6 / (crash @ apart) + road * (6 - accident.needs.scene[1]) / (road @ road)
+    no_road = both - road * 12 / (road @ road)
+    empty = np.zeros((1, 1280), np.float32)
+
+    def odds(scene: np.ndarray) -> float:
+        logits = np.zeros((1, len(ATTRIBUTES)), np.float32)
+        motion = np.full((1, len(MOTION_STATISTICS)), np.nan, np.float32)
+        seen = VisionFeatures(np.zeros((1, 9, 1280), np.float32), empty, logits, motion, scene[None])
+        return head.log_odds(EventType.TRAFFIC_ACCIDENT, seen, [frame], Evidence())[0]
+
+    assert odds(both.astype(np.float32)) > 1 > -4 > odds(no_road.astype(np.float32))
+    assert odds(np.full(SCENE_CHANNELS, np.nan, np.float32)) == 0.0
