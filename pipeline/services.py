@@ -1,7 +1,8 @@
 """Runs the services of one installation as child processes and stops them with itself.
 
 Broker (unless ``redis_url`` is set), worker groups, and the reconciler. A worker that dies is noticed at
-once: its jobs are released and sent again, and it is started anew, unless it keeps dying.
+once: its jobs are released and sent again, and it is started anew, unless it keeps dying. So is one that
+lives but takes no job although jobs wait.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pydantic import SecretStr
 from pipeline.errors import BrokerError, SitrepError, StoreError
 from pipeline.interfaces import Notifier
 from pipeline.notify import build_notifiers
-from pipeline.queue import work
+from pipeline.queue import hearing, work
 from pipeline.queue.api import Queue
 from pipeline.queue.broker import Broker
 from pipeline.queue.events import Event
@@ -41,6 +42,7 @@ RESTART_WINDOW_S = 60.0
 GRACE_S = 15.0
 """How long a worker that is told to stop may finish its judgement; then it is broken off and released."""
 SETTLE_S = 0.2
+JOIN_S = 10.0
 log = structlog.get_logger(__name__)
 
 
@@ -52,6 +54,7 @@ class _Worker:
     group: str = ""
     process: subprocess.Popen[bytes] | None = None
     deaths: deque[float] = field(default_factory=deque)
+    deaf: bool = False
 
 
 class Supervisor:
@@ -89,6 +92,7 @@ class Supervisor:
         self._reconciler: Reconciler | None = None
         self._workers: list[_Worker] = []
         self._watcher: threading.Thread | None = None
+        self._listener: threading.Thread | None = None
         self._stop = threading.Event()
         self._failure: SitrepError | None = None
 
@@ -140,6 +144,8 @@ class Supervisor:
                 self._reconciler.start()
             self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
             self._watcher.start()
+            self._listener = threading.Thread(target=self._listen, name="hearing", daemon=True)
+            self._listener.start()
         except BaseException:
             self.stop()
             raise
@@ -150,6 +156,10 @@ class Supervisor:
         if self._watcher is not None:
             self._watcher.join()
             self._watcher = None
+        if self._listener is not None:
+            # It may be waiting for a broker that does not answer, and can do no harm any more.
+            self._listener.join(JOIN_S)
+            self._listener = None
         if self._reconciler is not None:
             self._reconciler.stop()
             self._reconciler = None
@@ -213,6 +223,25 @@ class Supervisor:
                 except BrokerError as error:
                     self._failure = error
 
+    def _listen(self) -> None:
+        """Break deaf workers off; in a thread of its own, since a bad broker may keep it waiting."""
+        watched = hearing.Hearing(self.queue.engine, self.queue.sender)
+        while not self._stop.wait(hearing.LOOK_S):
+            # Told apart by group: while this looks, a worker may die and be replaced by another.
+            groups = [worker.group for worker in self._workers if worker.process is not None]
+            try:
+                deaf = watched.deaf(groups)
+            except StoreError:
+                continue
+            for worker in self._workers:
+                process = worker.process
+                if worker.group not in deaf or process is None or self._stop.is_set():
+                    continue
+                log.warning(Event.WORKER_DEAF, worker=worker.number, pid=process.pid)
+                worker.deaf = True
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
     def _died(self, worker: _Worker) -> None:
         assert worker.process is not None
         code = worker.process.returncode
@@ -220,7 +249,11 @@ class Supervisor:
         self._bury_group(worker, f"the worker died (exit code {code})")
         worker.process = None
         now = time.monotonic()
-        worker.deaths.append(now)
+        if worker.deaf:
+            # Broken off: no sign of a fault that would come back at once.
+            worker.deaf = False
+        else:
+            worker.deaths.append(now)
         while worker.deaths and now - worker.deaths[0] > RESTART_WINDOW_S:
             worker.deaths.popleft()
         if len(worker.deaths) > MAX_RESTARTS:

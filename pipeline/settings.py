@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +23,7 @@ from pipeline.errors import ConfigError
 
 CONFIG_FILE_VARIABLE = "SITREP_CONFIG"
 ENVIRONMENT_PREFIX = "SITREP_"
+REDIS_SCHEMES = ("redis://", "rediss://")
 SHARED_DATA_VARIABLE = "SITREP_SHARED_DATA"
 """Where the tests look for the development footage; no setting."""
 
@@ -76,7 +80,23 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the incident page listens on.")
     port: int = Field(8421, ge=1, le=65535, description="Port of the incident page.")
     token: SecretStr | None = Field(None, description="Token of the incident page; unset: one is made.")
-    log_level: str = Field("WARNING", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    log_level: str = Field(
+        "WARNING", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Least severe log lines shown."
+    )
+
+    @field_validator("redis_url", "database_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: Any) -> Any:
+        # What a compose file or a shell script makes of a variable that is not set.
+        return None if value == "" else value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        # Said here, since the client would take any other address for a broker that is away.
+        if value is not None and not value.get_secret_value().startswith(REDIS_SCHEMES):
+            raise PydanticCustomError("redis_url", "Input should begin with " + " or ".join(REDIS_SCHEMES))
+        return value
 
     @field_validator("data_dir")
     @classmethod
@@ -130,15 +150,44 @@ def load(**overrides: Any) -> Settings:
     if chosen and not Path(chosen).is_file():
         raise ConfigError(f"settings file {chosen} does not exist", hint=f"unset {CONFIG_FILE_VARIABLE}")
     if unknown := _unknown_environment():
-        raise ConfigError(f"unknown setting in the environment: {', '.join(unknown)}")
+        name = unknown[0].removeprefix(ENVIRONMENT_PREFIX).lower()
+        raise ConfigError(
+            f"unknown setting in the environment: {', '.join(unknown)}",
+            hint=_meant(name, lambda near: ENVIRONMENT_PREFIX + near.upper()),
+        )
     try:
         return Settings(**{key: value for key, value in overrides.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"setting '{key}': {first['msg']}") from error
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(
+                f"unknown setting '{key}' in {_origin(key, overrides)}", hint=_meant(key, str)
+            ) from error
+        field = Settings.model_fields.get(key.lower())
+        raise ConfigError(
+            f"setting '{key}' in {_origin(key, overrides)}: {first['msg']}",
+            hint=field.description if field else None,
+        ) from error
     except ValueError as error:
-        raise ConfigError(f"settings file {config_file()} is not valid TOML: {error}") from error
+        raise ConfigError(
+            f"settings file {config_file()} is not valid TOML: {error}", hint="see: https://toml.io"
+        ) from error
+
+
+def _origin(name: str, overrides: Mapping[str, Any]) -> str:
+    """Where the value of a setting comes from."""
+    if overrides.get(name) is not None:
+        return "the arguments"
+    variables = [ENVIRONMENT_PREFIX + name.upper()]
+    if name in ("redis_url", "database_url"):
+        variables.insert(0, name.upper())
+    return next((one for one in variables if one in os.environ), str(config_file()))
+
+
+def _meant(name: str, written: Callable[[str], str]) -> str:
+    near = difflib.get_close_matches(name, Settings.model_fields, n=1)
+    return f"did you mean {written(near[0])}?" if near else "remove it; sitrep config show lists those known"
 
 
 @lru_cache(maxsize=1)

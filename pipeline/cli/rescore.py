@@ -188,10 +188,12 @@ def _measured(name: str, as_json: bool, **options: Any) -> None:
 
 
 def _run(settings: Settings, selection: Selection, target: Target, plan: Plan, *, resume: bool) -> Outcome:
+    from pipeline.queue.broker import expect_answer
     from pipeline.rescore import rescore as run_rescore
     from pipeline.rescore import resume_allowed, status
     from pipeline.services import Supervisor
 
+    expect_answer(settings)
     with Supervisor(settings) as services:
         queue = services.queue
         known = {one.run_id: one for one in status(queue.engine)}.get(plan.run_id)

@@ -249,6 +249,16 @@ def probe(settings: Settings) -> str:
     return f"{_version(settings.redis_url.get_secret_value())}, by redis_url"
 
 
+def expect_answer(settings: Settings) -> None:
+    """For whoever is about to wait for verdicts: the broker of the settings must be there.
+
+    Raises:
+        BrokerError: It does not answer.
+    """
+    if settings.redis_url is not None:
+        _version(settings.redis_url.get_secret_value())
+
+
 def _version(url: str) -> str:
     client = None
     try:

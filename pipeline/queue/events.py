@@ -14,6 +14,7 @@ class Event(StrEnum):
     BROKER_BACK = "broker.back"
     WORKER_STARTED = "worker.started"
     WORKER_DIED = "worker.died"
+    WORKER_DEAF = "worker.deaf"
     WORKER_STOPPED = "worker.stopped"
     MODEL_LOADED = "model.loaded"
     JOB_SHED = "job.shed"

@@ -72,6 +72,24 @@ class Sender:
             self._closed_until = time.monotonic() + PAUSE_S
             return None
 
+    def next_message(self) -> bytes | None:
+        """The message a worker would get next; ``None`` when none waits or the broker does not answer."""
+        from pipeline.queue.app import queue_name
+
+        if time.monotonic() < self._closed_until:
+            return None
+        try:
+            with self.app.pool.acquire(block=True) as connection:
+                client = connection.default_channel.client
+                # Messages go in on the left and come out on the right, the most urgent lane first.
+                found = (client.lindex(queue_name(lane), -1) for lane in Lane)
+                return next((message for message in found if message is not None), None)
+        except Exception as error:
+            if not self._closed_until:
+                log.warning(Event.BROKER_DOWN, error=type(error).__name__)
+            self._closed_until = time.monotonic() + PAUSE_S
+            return None
+
     def close(self) -> None:
         """Close the connections."""
         with self._lock:

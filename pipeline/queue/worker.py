@@ -16,16 +16,11 @@ import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pipeline.settings import Settings
+from typing import Any
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PARENT_CHECK_S = 0.5
 ORPHAN_GRACE_S = 5.0
-SIGN_OF_LIFE_S = 5.0
-CHILD_CHECK_S = 0.2
 
 
 def new_group(name: str = "") -> str:
@@ -53,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 os.environ[variable] = str(settings.model_threads)
         from pipeline.queue.app import create_app, queue_name
         from pipeline.queue.logs import configure
+        from pipeline.queue.pulse import add_pulse
         from pipeline.queue.runner import REASONER
         from pipeline.queue.tasks import register
         from pipeline.types import Lane
@@ -68,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.parent:
         threading.Thread(target=_watch_parent, args=(options.parent, settings.data_dir), daemon=True).start()
-    _add_pulse(app, settings, group)
+    add_pulse(app, settings, group)
     app.worker_main(
         [
             "worker",
@@ -99,38 +95,6 @@ def _watch_parent(parent: int, data_dir: Path) -> None:
     if os.getpgrp() == os.getpid():
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)
-
-
-def _add_pulse(app: Any, settings: Settings, group: str) -> None:
-    """Have the worker's event loop give signs of life and look after its child.
-
-    On the event loop and not in a thread: a thread could hold one of SQLite's locks in the moment a child is
-    forked, and the child would wait for it for ever. As a step of the consumer and not by the
-    ``worker_ready`` signal: timers are cleared whenever the broker was away, and steps are started again.
-    """
-    from celery import bootsteps
-
-    from pipeline.errors import StoreError
-    from pipeline.store import workers
-    from pipeline.store.engine import open_store
-
-    engine = open_store(settings, migrate=False)
-
-    def beat() -> None:
-        # The next sign of life will do; the queue itself does not depend on this one.
-        with contextlib.suppress(StoreError):
-            workers.seen(engine, group, model=settings.model, pid=os.getpid())
-
-    class Pulse(bootsteps.StartStopStep):  # type: ignore[misc,unused-ignore]
-        requires = ("celery.worker.consumer.tasks:Tasks",)
-
-        def start(self, consumer: Any) -> None:
-            beat()
-            consumer.timer.call_repeatedly(SIGN_OF_LIFE_S, beat)
-            # By itself the pool returns the message of a dead child only at its next round, in five seconds.
-            consumer.timer.call_repeatedly(CHILD_CHECK_S, consumer.pool.maintain_pool)
-
-    app.steps["consumer"].add(Pulse)
 
 
 def _stamp_ends(app: Any) -> None:

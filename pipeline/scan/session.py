@@ -13,6 +13,7 @@ from typing import Any
 from models import registry
 from pipeline.errors import SitrepError
 from pipeline.queue.api import Queue
+from pipeline.queue.broker import expect_answer
 from pipeline.reason import build_reasoner
 from pipeline.rows import scan_row
 from pipeline.scan.candidates import expand, find_candidates
@@ -73,9 +74,13 @@ class ScanSession:
 
         Raises:
             ConfigError: Model, prompt or policy of the settings do not exist or are wrong.
+            BrokerError: The broker that the settings name does not answer.
+            StoreError: The database cannot be opened.
         """
         registry.check(self.settings.model)
         build_reasoner(self.settings, self.frame_store).check()
+        # Jobs would be kept and wait, but somebody sits before a scan and waits as well.
+        expect_answer(self.settings)
         self.supervisor.start()
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from sqlalchemy import Engine, update
+from sqlalchemy import Connection, Engine, select, update
 
 from pipeline.store.engine import upsert, write
 from pipeline.store.schema import utcnow, workers
@@ -24,6 +24,12 @@ def seen(engine: Engine, worker_id: str, *, model: str, pid: int) -> None:
     }
     with write(engine) as connection:
         upsert(connection, workers, values, key="worker_id", keep=("started_at",))
+
+
+def is_known(connection: Connection, worker_id: str) -> bool:
+    """Whether a worker group ever gave a sign of life."""
+    query = select(workers.c.worker_id).where(workers.c.worker_id == worker_id)
+    return connection.execute(query).first() is not None
 
 
 def stopped(engine: Engine, worker_id: str) -> None:

@@ -62,6 +62,33 @@ def test_f4_redis_killed_at_random_moments(make_settings: Make, tmp_path: Path, 
         server.stop()
 
 
+@pytest.mark.needs("redis-server")
+def test_f4_an_acknowledgement_lost_with_the_broker(make_settings: Make, tmp_path: Path) -> None:
+    """Given a broker away when a job ends, when it is back, then the worker consumes again by itself."""
+    server = RedisServer(tmp_path)
+    server.start()
+    settings = make_settings(redis_url=SecretStr(server.url))
+    try:
+        with Supervisor(settings, reasoner=REASONER) as services:
+            queue = services.queue
+            first = queue.submit(candidate("first", settings=settings, sleep=1.0, score=0.1))
+            wait_until(lambda: states(queue.engine) == {"running": 1}, PATIENCE_S, "the first claim")
+            worker = services.worker_pids()
+            server.kill()
+            list(queue.wait([first.job_id], timeout=PATIENCE_S))
+            lost = "Couldn't ack"
+            wait_until(lambda: lost in log_of(settings.data_dir), PATIENCE_S, "the lost acknowledgement")
+            server.start()
+            second = queue.submit(candidate("second", settings=settings, score=0.1, **apart(1)))
+            (finished,) = queue.wait([second.job_id], timeout=PATIENCE_S)
+
+            assert finished.job.state is JobState.DONE, log_of(settings.data_dir)
+            assert services.worker_pids() == worker, "only a new worker mended it"
+            check_invariants(queue.engine, [first.job_id, second.job_id])
+    finally:
+        server.stop()
+
+
 def test_f4_the_embedded_broker_killed_comes_back_at_the_same_address(settings: Settings) -> None:
     with Supervisor(settings, reasoner=REASONER) as services:
         jobs = [

@@ -15,6 +15,7 @@ import psutil
 import pytest
 from support.queue_help import REASONER, apart, candidate, check_invariants, gone, log_of, states, wait_until
 
+from pipeline.queue import hearing
 from pipeline.queue.api import Queue
 from pipeline.queue.broker import read_address
 from pipeline.services import Supervisor
@@ -68,6 +69,28 @@ def test_f1_kill_the_child_while_it_judges(backend: Settings, tmp_path: Path) ->
         assert finished.job.attempts == 2
         assert len({line[1] for line in attempts_in(touched)}) == 2
         check_invariants(services.queue.engine, [job.job_id])
+
+
+def test_a_worker_that_lives_but_hears_nothing_is_replaced(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a consumer that hangs, when jobs wait, then another worker does them."""
+    monkeypatch.setattr(hearing, "LOOK_S", 0.2)
+    monkeypatch.setattr(hearing, "DEAF_S", 2.0)
+    with Supervisor(settings, reasoner=REASONER) as services:
+        first = services.queue.submit(candidate("first", settings=settings, score=0.1))
+        list(services.queue.wait([first.job_id], timeout=PROMPT_S))
+        (hung,) = services.worker_pids()
+        os.kill(hung, signal.SIGSTOP)
+        jobs = [
+            services.queue.submit(candidate(f"c{n}", settings=settings, score=0.1, **apart(n))).job_id
+            for n in range(1, 4)
+        ]
+        finished = list(services.queue.wait(jobs, timeout=4 * PROMPT_S))
+
+        assert {one.job.state for one in finished} == {JobState.DONE}, log_of(settings.data_dir)
+        assert gone(hung)
+        check_invariants(services.queue.engine, [first.job_id, *jobs])
 
 
 @pytest.mark.slow

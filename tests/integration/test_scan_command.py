@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 from support.command import CLIPS, command, environment, read_rows, servers_of, sitrep
+from support.servers import free_port
 
 from pipeline.settings import Settings
 from tests.media import cut, ffmpeg, needs_ffmpeg, write_video
@@ -138,6 +139,18 @@ def test_wrong_settings_are_named(
     assert ran.code == 2
     assert len(ran.error_lines) == 1
     assert named in ran.error_lines[0]
+
+
+def test_a_broker_that_is_not_there_is_said_at_once(data_dir: Path) -> None:
+    """Given an address where no broker answers, then the scan says so instead of waiting for ever."""
+    away = f"redis://:geheim@127.0.0.1:{free_port()}/0"
+
+    ran = sitrep("scan", FALL, "--model", "fake", data_dir=data_dir, REDIS_URL=away)
+
+    assert ran.code == 3
+    assert len(ran.error_lines) == 1
+    assert "REDIS_URL" in ran.error_lines[0]
+    assert "geheim" not in ran.err
 
 
 def worker_of(process: psutil.Process, timeout: float = 60) -> psutil.Process:
