@@ -146,15 +146,26 @@ class DecisionHead:
         features: VisionFeatures,
         key_frames: Sequence[KeyFrame],
         evidence: Evidence,
+        *,
+        scene_odds: float | None = None,
     ) -> Testimony:
-        """The same, with each term told apart. See :meth:`log_odds`."""
+        """The same, with each term told apart. See :meth:`log_odds`.
+
+        Args:
+            event_type: What the trigger suspects.
+            features: Of the candidate's views.
+            key_frames: What each view shows.
+            evidence: What the detectors measured.
+            scene_odds: Value of the ``scene`` term where it is known already, for calibration on pictures
+                that the probe has not seen.
+        """
         if len(features) != len(key_frames):
             raise ValueError(f"features of {len(features)} views for {len(key_frames)} key frames")
         attributes = self._attributes(features, key_frames)
         head = self._types.get(event_type)
         if head is None:
             return Testimony(0.0, {}, attributes)
-        total, terms = self._total(head, features, key_frames, evidence)
+        total, terms = self._total(head, features, key_frames, evidence, scene_odds)
         if head.also is not None:
             other, other_terms = self._total(head.also, features, key_frames, evidence)
             total, terms = either(total, other), {**other_terms, **terms}
@@ -165,11 +176,18 @@ class DecisionHead:
         return Testimony(total, terms, attributes)
 
     def _total(
-        self, head: TypeHead, features: VisionFeatures, key_frames: Sequence[KeyFrame], evidence: Evidence
+        self,
+        head: TypeHead,
+        features: VisionFeatures,
+        key_frames: Sequence[KeyFrame],
+        evidence: Evidence,
+        scene_odds: float | None = None,
     ) -> tuple[float, dict[str, float]]:
         terms = {}
         for name, setting in head.terms.items():
             value = self._term(name, setting, head, features, key_frames, evidence)
+            if name == "scene" and scene_odds is not None:
+                value = scene_odds
             if value is not None and math.isfinite(value):
                 terms[name] = setting["coefficient"] * (value - setting["centre"])
         return max(-head.bound, min(head.bound, head.bias + sum(terms.values()))), terms

@@ -154,12 +154,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shard", default="0/1", help="I/N: every Nth item from the Ith")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--splits", nargs="+", default=["val", "test"], help="train too, if there is time")
     arguments = parser.parse_args()
     index, count = (int(part) for part in arguments.shard.split("/"))
     cv2.setNumThreads(1)
     FOLDER.mkdir(parents=True, exist_ok=True)
     done = {mined.item.name for mined in load()} if any(FOLDER.glob("*.pkl")) else set()
-    wanted = [item for item in items() if item.name not in done]
+    wanted = [item for item in items() if item.name not in done and item.split in arguments.splits]
     # Clips and val first: they decide operating points; test reports; train pictures the encoder has learned.
     order = {"val": 0, "test": 1, "train": 2}
     wanted.sort(key=lambda item: (order[item.split], item.source != "train_clips"))

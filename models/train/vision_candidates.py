@@ -67,8 +67,8 @@ TASKS = (
         ("people_overlap", "people_distance", "person_count", "person_score", "person_height", "pose_score"),
         objects=2,
     ),
-    # Five scenes of accidents in val: nothing can be weighed on them. ``vision_scene`` puts its head in place of
-    # this one.
+    # Five scenes of accidents in val: nothing can be weighed on them. ``vision_scene`` puts its head in place
+    # of this one.
     Task("traffic_accident", ("accident",), ("normal_traffic",), ("crash",), objects=2, bound=2.0),
     Task(
         "crowding",

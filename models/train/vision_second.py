@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from models.train import data, mined_candidates, scene_features
 from models.train.data import Row
 from models.train.vision_calibrate import HARMLESS, REAL, SECOND_ODDS, rows_of
 from models.train.vision_measure import auc, balanced
-from models.train.vision_scene import FOLDS, Line, fit, folds
+from models.train.vision_scene import Line, fit, folds
 from pipeline.types import EventType
 
 TYPES = (EventType.SMOKE, EventType.FIRE, EventType.FALL, EventType.VIOLENCE)
@@ -36,8 +37,17 @@ LARGEST_SHARE = 1.0
 Odds = dict[str, float]
 
 
-def second_odds(event_type: EventType, rows: list[Row], x: np.ndarray) -> tuple[Line, Odds]:
-    """The probe of a type, and its log-odds of every picture by a probe that has not seen its scene."""
+@dataclass(frozen=True, slots=True)
+class Second:
+    """A second opinion: the probe that ships, one that has seen train only, and log-odds of unseen pictures."""
+
+    line: Line
+    train_line: Line
+    odds: Odds
+
+
+def second_opinion(event_type: EventType, rows: list[Row], x: np.ndarray) -> Second:
+    """Fit the probes of a type."""
     labels = [label for label in REAL[event_type] if label != "weapon"]
     use = np.array([row.label in labels or row.label in HARMLESS for row in rows])
     truth = np.array([row.label in labels for row in rows])
@@ -51,15 +61,21 @@ def second_odds(event_type: EventType, rows: list[Row], x: np.ndarray) -> tuple[
     unseen = np.array([row.split != "train" for row in rows]) & use
     for split in ("val", "test"):
         part = unseen & np.array([row.split == split for row in rows])
-        print(
-            f"  {split}: AUC of the probe alone, all pictures {auc(truth[part], odds[part]):.3f} ({FOLDS} folds)"
-        )
-    return line, {row.file: round(float(value), 4) for row, value in zip(rows, odds, strict=True)}
+        figure = auc(truth[part], odds[part])
+        print(f"  {split}: AUC of the probe alone, all pictures {figure:.3f}")
+    train = np.flatnonzero(use & np.array([row.split == "train" for row in rows]))
+    return Second(
+        line,
+        fit(x[train], truth[train], STRENGTH),
+        {row.file: round(float(value), 4) for row, value in zip(rows, odds, strict=True)},
+    )
 
 
 def weigh(event_type: EventType, alarms: list[dict[str, Any]], odds: Odds) -> dict[str, float] | None:
-    """Coefficient and centre of the second opinion beside the head, or ``None`` when val gains nothing by it."""
-    val = [a for a in alarms if a["type"] == event_type.value and a["split"] == "val" and a["name"] in odds]
+    """Coefficient and centre of the second opinion beside the head; ``None`` when val gains nothing by it."""
+    own_alarms = [a for a in alarms if a["type"] == event_type.value and a["name"] in odds]
+    # Armed people are the business of another way in the violence head.
+    val = [a for a in own_alarms if a["split"] == "val" and a["label"] != "weapon"]
     truth = np.array([a["truth"] for a in val])
     head = np.array([a["log_odds"] for a in val])
     second = np.array([odds[a["name"]] for a in val])
@@ -89,14 +105,18 @@ def main() -> None:
     rows = [row for row in data.read_rows() if row.file in held]
     x = scene_features.of_rows(rows)
     alarms = rows_of(mined_candidates.load(), DecisionHead())
-    found: dict[str, Odds] = {}
+    found: dict[str, Any] = {}
     for event_type in TYPES:
         print(event_type.value)
-        (weights, bias), odds = second_odds(event_type, rows, x)
-        term = weigh(event_type, alarms, odds)
+        second = second_opinion(event_type, rows, x)
+        term = weigh(event_type, alarms, second.odds)
         if term is None:
             continue
-        found[event_type.value] = odds
+        weights, bias = second.line
+        found[event_type.value] = {
+            "pictures": second.odds,
+            "train": {"weights": second.train_line[0].tolist(), "bias": second.train_line[1]},
+        }
         stored["types"][event_type.value]["terms"]["scene"] = term
         stored["types"][event_type.value]["scene"] = {
             "weights": [round(float(v), 5) for v in weights],

@@ -31,7 +31,7 @@ from pipeline.store.schema import JobState, outbox
 from pipeline.types import Lane
 
 Make = Callable[..., Settings]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @pytest.mark.slow

@@ -50,7 +50,7 @@ def test_features_are_the_mean_and_the_largest_of_the_tiles(encoder: SceneEncode
 
 
 def test_cache_computes_what_is_wanted_once(encoder: SceneEncoder, cache_dir: Path, tmp_path: Path) -> None:
-    """Given images of which some are wanted, when asked twice, then the second answer comes from disk, equal."""
+    """Given images of which some are wanted, when asked twice, then the second answer comes from disk."""
     eyes = VisionEncoder(cache_dir, threads=1)
     (one, one_bytes), (two, two_bytes) = encoded(moving_square()(0)), encoded(moving_square()(5))
     first = FeatureCache(eyes, tmp_path, scene_encoder=encoder)
