@@ -39,7 +39,7 @@ Odds = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Second:
-    """A second opinion: the probe that ships, one that has seen train only, and log-odds of unseen pictures."""
+    """The probe that ships, one that has seen train only, and log-odds of unseen pictures."""
 
     line: Line
     train_line: Line
