@@ -53,8 +53,9 @@ class TypeHead:
 
     Attributes:
         bias: Log-odds when every term is missing or average.
-        terms: ``attribute:NAME`` (pooled logit), ``motion``, ``flow`` or ``evidence``, each with
-            coefficient, centre and, for attributes, how regions mix in.
+        terms: ``attribute:NAME`` (pooled logit), ``motion``, ``flow``, ``evidence`` or ``scene``, each with
+            coefficient, centre and, for attributes, how regions mix in; with ``still_only`` a term counts
+            only where there is no motion view.
         evidence: Model behind the ``evidence`` term, if any.
         bound: Largest log-odds of this type; small where no images could teach it.
         scene: Weights (2560) and bias of the ``scene`` term over features of ``vision_scene``, if any.
@@ -109,15 +110,15 @@ class DecisionHead:
         """Name of exactly these heads; stored with verdicts and calibration."""
         return self._weights_id
 
-    def wants_scene(self, event_type: EventType, frame: KeyFrame) -> bool:
-        """Whether the head of this type reads scene features of this view: full views of the event's peak."""
+    def wants_scene(self, event_type: EventType, key_frames: Sequence[KeyFrame]) -> list[bool]:
+        """Of which views the head of this type reads scene features: full views of the event's peak."""
         head = self._types.get(event_type)
-        return (
-            head is not None
-            and head.scene is not None
-            and frame.view is View.FULL
-            and frame.moment is Moment.PEAK
-        )
+        unread = head is None or head.scene is None
+        if head is not None and head.terms.get("scene", {}).get("still_only"):
+            unread = unread or any(frame.view is View.MOTION for frame in key_frames)
+        return [
+            not unread and frame.view is View.FULL and frame.moment is Moment.PEAK for frame in key_frames
+        ]
 
     def log_odds(
         self,
@@ -184,7 +185,10 @@ class DecisionHead:
         scene_odds: float | None = None,
     ) -> tuple[float, dict[str, float]]:
         terms = {}
+        moves = any(frame.view is View.MOTION for frame in key_frames)
         for name, setting in head.terms.items():
+            if moves and setting.get("still_only"):
+                continue
             value = self._term(name, setting, head, features, key_frames, evidence)
             if name == "scene" and scene_odds is not None:
                 value = scene_odds

@@ -173,7 +173,7 @@ class EmbeddedChatModel(SitrepChatModel):
             raise ReplyError("a candidate without key frames cannot be judged", hint="give at least one")
         hashes = [frame.sha256 for frame in frames]
         found = parts.features.features(hashes, [frame.view for frame in frames], images)
-        twice = [parts.head.wants_scene(q.event_type, frame) for q in inquiries for frame in q.key_frames]
+        twice = [want for q in inquiries for want in parts.head.wants_scene(q.event_type, q.key_frames)]
         if any(twice):
             found = replace(found, scene=parts.features.scenes(hashes, images, twice))
         seen, first = [], 0

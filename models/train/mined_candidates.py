@@ -126,7 +126,7 @@ def features_of(candidate: Candidate, store: MemoryStore, eyes: Eyes) -> VisionF
     found = eyes.encoder.encode(images, [frame.view for frame in candidate.key_frames])
     tokens = np.zeros((len(found), 0, 0), np.float32)
     scene = None
-    twice = [eyes.head.wants_scene(candidate.event_type, frame) for frame in candidate.key_frames]
+    twice = eyes.head.wants_scene(candidate.event_type, candidate.key_frames)
     if any(twice):
         scene = np.full((len(images), SCENE_CHANNELS), np.nan, np.float32)
         scene[twice] = eyes.scene.encode([image for image, want in zip(images, twice, strict=True) if want])

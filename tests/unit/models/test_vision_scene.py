@@ -64,9 +64,10 @@ def test_an_accident_needs_a_road() -> None:
     """Given features that say crash, when they say no road as well, then the alarm is false."""
     head = DecisionHead()
     frame = KeyFrame("0" * 64, View.FULL, Moment.PEAK, 0.0, 640, 360)
-    assert head.wants_scene(EventType.TRAFFIC_ACCIDENT, frame)
-    assert not head.wants_scene(EventType.TRAFFIC_ACCIDENT, replace(frame, view=View.REGION))
-    assert not head.wants_scene(EventType.TRAFFIC_ACCIDENT, replace(frame, moment=Moment.BEFORE))
+    others = [replace(frame, view=View.REGION), replace(frame, moment=Moment.BEFORE)]
+    assert head.wants_scene(EventType.TRAFFIC_ACCIDENT, [frame, *others]) == [True, False, False]
+    assert head.wants_scene(EventType.VIOLENCE, [frame]) == [True]
+    assert head.wants_scene(EventType.VIOLENCE, [frame, replace(frame, view=View.MOTION)]) == [False, False]
     accident = head._types[EventType.TRAFFIC_ACCIDENT]
     assert accident.scene is not None and accident.needs is not None and accident.needs.scene is not None
     crash, road = accident.scene[0], accident.needs.scene[0]
