@@ -1,0 +1,102 @@
+"""Measure the heads on the alarms stage 1 raises on test pictures: ``reports/alarms.md`` and ``.json``.
+
+``python -m models.train.alarm_report`` after ``vision_calibrate``: by event type the AUC with its interval by
+scene, the calibration error, and what the operating point of val keeps and cuts. Test pictures were used to
+fit nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.embedded.heads import DecisionHead
+from models.embedded.vision import WEIGHTS_DIR
+from models.train import mined_candidates
+from models.train.vision_calibrate import SCENE_ROWS, SECOND_ODDS, Row, rows_of
+from models.train.vision_measure import Platt, auc_interval, calibration_error
+
+REPORTS = Path(__file__).parent / "reports"
+SAMPLES = 1000
+
+
+def figures(rows: list[Row], fit: dict[str, Any]) -> dict[str, Any]:
+    """AUC, calibration error, retention and cut of one type, each with a bootstrap interval by scene."""
+    truth = np.array([row["truth"] for row in rows], bool)
+    odds = np.array([row["log_odds"] for row in rows], float)
+    groups = [str(row["group"]) for row in rows]
+    likely = Platt(fit["a"], fit["b"])(odds)
+    kept = likely >= fit["dismiss_below"]
+    names, which = np.unique(groups, return_inverse=True)
+    members = [np.flatnonzero(which == index) for index in range(len(names))]
+    random = np.random.default_rng(0)
+    draws: dict[str, list[float]] = {"retention": [], "cut": [], "calibration_error": []}
+    for _ in range(SAMPLES):
+        drawn = np.concatenate([members[index] for index in random.integers(0, len(names), len(names))])
+        if truth[drawn].all() or not truth[drawn].any():
+            continue
+        for name, value in _values(truth[drawn], likely[drawn], kept[drawn]).items():
+            draws[name].append(value)
+    found: dict[str, Any] = {"auc": auc_interval(truth, odds, groups)}
+    for name, value in _values(truth, likely, kept).items():
+        low, high = np.quantile(draws[name], [0.025, 0.975])
+        found[name] = {
+            "value": round(value, 4),
+            "low": round(float(low), 4),
+            "high": round(float(high), 4),
+        }
+    return found
+
+
+def _values(truth: np.ndarray, likely: np.ndarray, kept: np.ndarray) -> dict[str, float]:
+    return {
+        "retention": float(kept[truth].mean()),
+        "cut": float((~kept[~truth]).mean()),
+        "calibration_error": calibration_error(truth, likely),
+    }
+
+
+def shown(figure: dict[str, float]) -> str:
+    """Value and interval."""
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+
+
+def main() -> None:
+    """Measure and write."""
+    calibration = json.loads((WEIGHTS_DIR / "calibration.json").read_text())["types"]
+    second = json.loads(SECOND_ODDS.read_text())
+    rows = rows_of(mined_candidates.load(), DecisionHead(), second)
+    rows = [row for row in rows if row["type"] != "traffic_accident"]
+    rows += [row | {"still": True} for row in json.loads(SCENE_ROWS.read_text())]
+    found = {}
+    for name, fit in sorted(calibration.items()):
+        part = [row for row in rows if row["type"] == name and row["split"] == "test"]
+        if any(row["truth"] for row in part) and not all(row["truth"] for row in part):
+            # Test pictures are stills; clips with motion are all in train and val.
+            found[name] = figures(part, fit.get("still") or fit)
+    lines = [
+        "# Alarms of test pictures",
+        "",
+        "What stage 1 flags on test pictures, judged by the committed heads at the operating points of val.",
+        "Written by `python -m models.train.alarm_report`; 95 % intervals by scene. Accidents: against",
+        "traffic.",
+        "",
+        "| alarm | AUC | real / false | scenes | real ones kept | false ones cut | calibration error |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {shown(f['auc'])} | {f['auc']['n_real']} / {f['auc']['n_false']} | {f['auc']['groups']} "
+        f"| {shown(f['retention'])} | {shown(f['cut'])} | {shown(f['calibration_error'])} |"
+        for name, f in found.items()
+    ]
+    REPORTS.mkdir(exist_ok=True)
+    (REPORTS / "alarms.json").write_text(json.dumps(found, indent=1) + "\n")
+    (REPORTS / "alarms.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
