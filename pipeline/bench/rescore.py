@@ -1,9 +1,9 @@
 """Judging the archive again against judging it first: the bundled clips, the same run, the same worker.
 
-First pass: decode, detect, store, judge, the cores shared by stage 1 and model as ``sitrep scan`` shares
-them. Second: stored candidates, visual features from the cache, only the model's reading of the prompt is new;
-no stage 1, so the model has all cores, as in ``sitrep rescore``. Scores only (``narrate: on_demand``), as an
-archive run wants it. Wall times: on a machine that is busy with other work both passes suffer.
+First pass: decode, detect, store, judge, the cores shared by stage 1 and model as ``sitrep scan`` does.
+Second: stored candidates, visual features from the cache, only the model's reading of the prompt is new;
+no stage 1, so the model has all cores, as in ``sitrep rescore``. Scores only (``narrate: on_demand``), as
+an archive run wants it. Wall times: on a machine that is busy with other work both passes suffer.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def run(settings: Settings, clips: Path = CLIPS) -> dict[str, Any]:
 
     Returns:
         ``vs_first_pass``: seconds of the first pass over seconds of the second, the model loaded before
-        either; ``judge_only``: the model's seconds in the first pass over all seconds of the second; candidates,
-        and seconds of each part.
+        either; ``judge_only``: the model's seconds in the first pass over all seconds of the second;
+        candidates, and seconds of each part.
 
     Raises:
         SourceError: The bundled clips are not there.

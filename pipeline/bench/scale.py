@@ -1,9 +1,9 @@
 """More workers, more verdicts a second? Candidates judged by a model that only waits, with 1, 2, 4 workers.
 
 A model that sleeps takes no core, so that the figure is about queue, broker and database: what a
-machine added to the same Redis and PostgreSQL brings. Where both are set, each worker is a ``sitrep worker`` of
-its own, as on a machine of its own: its own data directory, nothing shared but Redis, PostgreSQL and the
-folder of key frames. Timed between the first and the last verdict.
+machine added to the same Redis and PostgreSQL brings. Where both are set, each worker is a
+``sitrep worker`` of its own, as on a machine of its own: its own data directory, nothing shared but Redis,
+PostgreSQL and the folder of key frames. Timed between the first and the last verdict.
 """
 
 from __future__ import annotations
