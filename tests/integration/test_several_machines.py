@@ -24,7 +24,9 @@ def machine(settings: Settings, data_dir: Path, frames_dir: Path) -> Iterator[su
     """``sitrep worker`` as on a machine of its own."""
     extra = {"SITREP_FRAMES_DIR": str(frames_dir), "SITREP_MODEL": "fake:sleep=0.3"}
     process = subprocess.Popen(
-        command("worker"), env=environment(data_dir, **extra, **servers_of(settings)), stderr=subprocess.PIPE
+        command("worker"),
+        env=environment(data_dir, **extra, **servers_of(settings)),
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield process
