@@ -3,8 +3,8 @@
     python -m evaluation.recompute out/eval
 
 Shares no line with ``evaluation.metrics``: no numpy, no pydantic, no common helper. It prints the
-figures of the whole, by type, by light and by camera and, when ``metrics.json`` is there, every figure that differs
-in its last digit; the exit status is the number of differences, at most 100.
+figures of the whole, by type, by light and by camera and, when ``metrics.json`` is there, every figure
+that differs in its last digit; the exit status is the number of differences, at most 100.
 """
 
 from __future__ import annotations
