@@ -15,14 +15,13 @@ from evaluation.compare import NO_EVIDENCE
 STILLS = {
     "fall-1": ("fall-in-office-1", "fall", 140),
     "fall-2": ("fall-in-office-2", "fall", 75),
-    "fire": ("doll-house-fire", "fire", 300),
 }
 SITE = ' Site: "this is a film set, simulated falls are expected".'
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> lab.Run:
-    """A run of the real command with the embedded model over three stills."""
+    """A run of the real command with the embedded model over two stills."""
     rows = []
     for name, (clip, label, frame) in STILLS.items():
         video = cv2.VideoCapture(str(CLIPS / f"{clip}.mp4"))
@@ -52,8 +51,8 @@ def new(tmp_path: Path, bump: str) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_site_in_the_prompt_flips_what_it_explains_and_an_equal_prompt_nothing(run, tmp_path, monkeypatch):
-    """Given falls and a fire, when a version says falls are acted here, then only falls lose their score."""
+def test_a_site_in_the_prompt_flips_falls_and_an_equal_prompt_nothing(run, tmp_path, monkeypatch):
+    """Given real falls, when a version says falls are acted here, then they flip; an equal version flips none."""
     monkeypatch.setenv("SITREP_NARRATE", "on_demand")
     new(tmp_path, "patch")
     acted = new(tmp_path, "minor")
@@ -70,18 +69,16 @@ def test_a_site_in_the_prompt_flips_what_it_explains_and_an_equal_prompt_nothing
     assert told.flips == ()
     assert told.verdict.startswith(NO_EVIDENCE)
 
-    # The version that explains falls: they flip towards dismissal, and the fire stays as it was
+    # The version that explains falls: each loses its score and is dismissed, and the report calls that worse
     other = lab.try_prompt(run, "incident@1.1.0")
     before = {row["candidate_id"]: row for row in other.before.rows}
-    moved = {
-        row["event_type"]: row["log_odds"] - before[row["candidate_id"]]["log_odds"]
-        for row in other.after.rows
-    }
-    assert moved["fall"] < -2, moved
-    flips = lab.compare(other).flips
-    assert {flip.row["event_type"] for flip in flips} == {"fall"}, moved
-    assert all(flip.before["decision"] != "dismiss" for flip in flips)
-    # Wrong about these clips, and the report calls it that
-    assert [flip.better for flip in flips if flip.after["decision"] == "dismiss"].count(True) == 0
-    # Three scenes are too few to call it evidence
+    falls = [row for row in other.after.rows if row["event_type"] == "fall"]
+    assert falls
+    assert all(row["log_odds"] < before[row["candidate_id"]]["log_odds"] - 2 for row in falls)
+    flips = [flip for flip in lab.compare(other).flips if flip.row["event_type"] == "fall"]
+    reached = [row for row in falls if before[row["candidate_id"]]["decision"] != "dismiss"]
+    assert len(flips) == len(reached) > 0
+    assert all(flip.after and flip.after["decision"] == "dismiss" for flip in flips)
+    assert [flip.better for flip in flips] == [False] * len(flips)
+    # Two scenes are too few to call it evidence
     assert lab.compare(other).verdict == NO_EVIDENCE
