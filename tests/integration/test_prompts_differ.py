@@ -52,7 +52,7 @@ def new(tmp_path: Path, bump: str) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_site_in_the_prompt_flips_falls_and_an_equal_prompt_nothing(run, tmp_path, monkeypatch):
-    """Given real falls, when a version says falls are acted here, then they flip; an equal version flips none."""
+    """Given real falls, when a version says falls are acted, then they flip; an equal one flips none."""
     monkeypatch.setenv("SITREP_NARRATE", "on_demand")
     new(tmp_path, "patch")
     acted = new(tmp_path, "minor")
