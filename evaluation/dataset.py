@@ -66,6 +66,7 @@ class DatasetRow(BaseModel):
     split: Literal["train", "val", "test", "dev"] | None = None
     camera: str | None = None
     kind: str | None = None
+    light: Literal["day", "night"] | None = Field(default=None, description="Else from the brightness.")
     note: str | None = None
     seconds: float | None = Field(default=None, ge=0)
     may_be_redistributed: bool | None = None

@@ -151,7 +151,10 @@ def try_prompt(
         prompt=prompt, model=model or run.manifest["model"], data_dir=data_dir or _data_dir(run)
     )
     reasoner = build_reasoner(settings, open_frame_store(settings))
-    verdicts = reasoner.judge([candidate_of(row) for row in chosen])
+    try:
+        verdicts = reasoner.judge([candidate_of(row) for row in chosen])
+    finally:
+        reasoner.close()
     kept = ("clip", "clip_error", "clip_candidates", "brightness", "truth", "thumb")
     judged = [
         {**scan_row(candidate_of(row), verdict), **{key: row.get(key) for key in kept}}

@@ -11,7 +11,7 @@ from evaluation.truth import candidate_truth, compatible, true_types
 from pipeline.types import Action
 
 NIGHT_BELOW = 0.27
-"""Mean brightness of the key frames (0..1) under which a clip counts as night."""
+"""Mean brightness of the key frames (0..1) under which a clip counts as night, unless its label says more."""
 
 Row = Mapping[str, Any]
 
@@ -42,7 +42,11 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One clip of the dataset and all candidates it gave; ``error`` when it could not be read."""
+    """One clip of the dataset and all candidates it gave; ``error`` when it could not be read.
+
+    ``night`` is what the dataset row says (``light``), else whether its key frames are dark; ``None`` when
+    there is neither.
+    """
 
     truth: DatasetRow
     candidates: tuple[Judged, ...]
@@ -109,9 +113,15 @@ def _clip(truth: DatasetRow, rows: list[Row]) -> Clip:
         truth=truth,
         candidates=tuple(_judged(truth, row) for row in rows if row.get("candidate_id")),
         camera=str(truth.camera or first.get("camera") or truth.clip),
-        night=None if brightness is None else brightness < NIGHT_BELOW,
+        night=_night(truth, brightness),
         error=first.get("clip_error"),
     )
+
+
+def _night(truth: DatasetRow, brightness: float | None) -> bool | None:
+    if truth.light is not None:
+        return truth.light == "night"
+    return None if brightness is None else brightness < NIGHT_BELOW
 
 
 def _judged(truth: DatasetRow, row: Row) -> Judged:

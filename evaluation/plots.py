@@ -90,12 +90,10 @@ def plot_sweep(clips: Sequence[Clip]) -> Any:
     axes.set(xlim=(0, 1), ylim=(-0.03, 1.05))
     if sweep.point:
         cut, retention = sweep.point
-        axes.axhline(retention, color=REAL, linewidth=0.8, linestyle=":")
-        axes.axhline(cut, color=FALSE, linewidth=0.8, linestyle=":")
-        axes.plot([1.0], [retention], marker="D", color=REAL, clip_on=False, markersize=6)
-        axes.plot(
-            [1.0], [cut], marker="D", color=FALSE, clip_on=False, markersize=6, label="◆ this run's policy"
-        )
+        # Lines, not points: a policy has a threshold for each type, so it lies at no one place on this axis.
+        for share, colour, name in ((retention, REAL, "retention"), (cut, FALSE, "cut")):
+            said = f"{name} of this run: {share:.2f}"
+            axes.axhline(share, color=colour, linewidth=1.2, linestyle=":", label=said)
     axes.legend(loc="best", fontsize=8, frameon=False)
     return figure
 

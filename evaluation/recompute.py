@@ -3,8 +3,8 @@
     python -m evaluation.recompute out/eval
 
 Shares no line with ``evaluation.metrics``: no numpy, no pydantic, no common helper. It prints the
-figures of ``total`` and ``by_type`` and, when ``metrics.json`` is there, every figure that differs
-in its last digit; the exit status is the number of differences, at most 100.
+figures of the whole, by type, by light and by camera and, when ``metrics.json`` is there, every figure
+that differs in its last digit; the exit status is the number of differences, at most 100.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ Clips = list[tuple[Record, list[Record]]]
 
 TYPES = ("fall", "fire", "smoke", "violence", "intrusion", "loitering", "crowding", "abandoned_object",
          "traffic_accident", "other")  # fmt: skip
+OF_A_CAMERA = ("flag_recall", "false_alarms_before", "false_alarms_after", "false_alarm_cut",
+               "incident_retention", "review_rate")  # fmt: skip
 
 
 def goes_with(a: str, b: str) -> bool:
@@ -378,21 +380,46 @@ def by_group(pairs: Weights) -> dict[str, float]:
     return sums
 
 
+def light_of(row: Record) -> str | None:
+    """Day or night: as labelled, else night when the key frames are darker than 0.27 on average."""
+    if row["truth"].get("light"):
+        return str(row["truth"]["light"])
+    brightness = row.get("brightness")
+    return None if brightness is None else "night" if brightness < 0.27 else "day"
+
+
+def camera_of(row: Record) -> str:
+    """Camera a clip counts under."""
+    return str(row["truth"].get("camera") or row.get("camera") or row["truth"]["clip"])
+
+
 def recompute(rows: list[Record], *, resamples: int = 2000, seed: int = 20_261_122) -> dict[str, Any]:
-    """Recount rows: ``{"total": {...}, "by_type": {...}}``."""
+    """Recount rows: ``{"total": {...}, "by_type": {...}, "by_light": {...}, "by_camera": {...}}``."""
     recount = Recount(rows, resamples, seed)
     types = {row["event_type"] for row in rows if row["candidate_id"]}
     types |= {kind for row in rows if (kind := label_type(row["truth"]))}
+    whole = recount.clips
+    parts: dict[str, dict[str, dict[str, Entry]]] = {"by_light": {}, "by_camera": {}}
+    for name, key in (("by_light", light_of), ("by_camera", camera_of)):
+        for part in sorted({label for found in whole.values() if (label := key(found[0])) is not None}):
+            # The draws stay those of the whole run.
+            recount.clips = {clip: found for clip, found in whole.items() if key(found[0]) == part}
+            figures = recount.figures(None)
+            kept = figures if name == "by_light" else {metric: figures[metric] for metric in OF_A_CAMERA}
+            parts[name][part] = kept
+    recount.clips = whole
     return {
         "total": recount.figures(None),
         "by_type": {kind: recount.figures(kind) for kind in sorted(types)},
+        **parts,
     }
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """Every figure of ours that is not the same number in theirs."""
     pairs = [("total", ours["total"], theirs["total"])]
-    pairs += [(kind, part, theirs["by_type"].get(kind, {})) for kind, part in ours["by_type"].items()]
+    for report in ("by_type", "by_light", "by_camera"):
+        pairs += [(kind, part, theirs[report].get(kind, {})) for kind, part in ours[report].items()]
     return [
         f"{where}.{name}: recomputed {entry}, metrics.json {there.get(name)}"
         for where, part, there in pairs

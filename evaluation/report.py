@@ -92,6 +92,11 @@ def _sections(run: Run, clips: Sequence[Clip]) -> list[dict[str, Any]]:
     lost = [clip for clip in clips if clip.truth.escalate and clip.flagged and not clip.reached]
     alarms = [clip for clip in clips if not clip.truth.escalate and clip.reached]
     unflagged = {clip.truth.clip for clip in clips if clip.truth.escalate and not clip.flagged}
+    elsewhere = [
+        clip
+        for clip in clips
+        if clip.truth.escalate and clip.reached and not any(one.reached for one in clip.matching())
+    ]
     quiet = [
         {**row, "reason": row.get("clip_error")} for row in run.rows if row["truth"]["clip"] in unflagged
     ]
@@ -105,6 +110,12 @@ def _sections(run: Run, clips: Sequence[Clip]) -> list[dict[str, Any]]:
             "title": "Incidents the detectors did not flag",
             "about": "No candidate at all: nothing the model could have judged.",
             "cards": cards(quiet),
+        },
+        {
+            "title": "Incidents seen only through an alarm of another type",
+            "about": "Somebody looks and may see it, but no alarm that fits reached a person. They count as "
+            "kept, and as lost in the matched figure.",
+            "cards": cards(_strongest(clip.candidates).row for clip in elsewhere),
         },
         {
             "title": "False alarms that reach a person",

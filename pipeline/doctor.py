@@ -116,8 +116,9 @@ def _detectors(settings: Settings) -> Finding:
 
 def _prompt(settings: Settings) -> Finding:
     from prompts.loader import load_pack
+    from prompts.pack import SHIPPED
 
-    pack = load_pack(settings.prompt)
+    pack = load_pack(settings.prompt, settings.data_dir / "prompts", SHIPPED)
     return Health.OK, f"{pack.ref} ({pack.sha256[:12]})", ""
 
 

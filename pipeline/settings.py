@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True)
 
     data_dir: Path = Field(Path(".sitrep"), description="Frames, database, broker files and model cache.")
+    frames_dir: Path | None = Field(
+        None, description="Key frames; unset: in the data directory. With several machines: a path all see."
+    )
     redis_url: SecretStr | None = Field(
         None,
         validation_alias=AliasChoices("redis_url", "REDIS_URL", "SITREP_REDIS_URL"),
@@ -98,10 +101,10 @@ class Settings(BaseSettings):
             raise PydanticCustomError("redis_url", "Input should begin with " + " or ".join(REDIS_SCHEMES))
         return value
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "frames_dir")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
 
     @classmethod
     def settings_customise_sources(

@@ -1,13 +1,16 @@
 """Judging the archive again against judging it first: the bundled clips, the same run, the same worker.
 
-First pass: decode, detect, store, judge. Second: stored candidates, visual features from the cache, only
-the model's reading of the prompt is new. Scores only (``narrate: on_demand``), as an archive run wants it.
+First pass: decode, detect, store, judge, the cores shared by stage 1 and model as ``sitrep scan`` does.
+Second: stored candidates, visual features from the cache, only the model's reading of the prompt is new;
+no stage 1, so the model has all cores, as in ``sitrep rescore``. Scores only (``narrate: on_demand``), as
+an archive run wants it. Wall times: on a machine that is busy with other work both passes suffer.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from pipeline.errors import SourceError
 from pipeline.rescore.plan import Selection, resolve_target
 from pipeline.rescore.run import rescore
 from pipeline.scan import ScanSession
+from pipeline.services import Supervisor
 from pipeline.settings import Narrate, Settings
 from pipeline.store.schema import RunKind
 from pipeline.types import Lane
@@ -27,7 +31,8 @@ def run(settings: Settings, clips: Path = CLIPS) -> dict[str, Any]:
 
     Returns:
         ``vs_first_pass``: seconds of the first pass over seconds of the second, the model loaded before
-        either; ``judge_only``: the same without stage 1; candidates, and seconds of each part.
+        either; ``judge_only``: the model's seconds in the first pass over all seconds of the second;
+        candidates, and seconds of each part.
 
     Raises:
         SourceError: The bundled clips are not there.
@@ -47,19 +52,16 @@ def run(settings: Settings, clips: Path = CLIPS) -> dict[str, Any]:
         if (settings.data_dir / "models").is_dir():
             (Path(folder) / "models").symlink_to(settings.data_dir / "models")
         with ScanSession(here, kind=RunKind.BENCH, lane=Lane.ARCHIVE, live=False) as session:
-            session.scan(paths[:1])
-            queue = session.supervisor.queue
-            warm = {row["candidate_id"] for row in session.scan(paths[:1]).rows}
+            warm = _ids(session.scan(paths[:1]).rows)
             started = time.monotonic()
             first = session.scan(paths[1:])
             first_seconds = time.monotonic() - started
-            chosen = frozenset(row["candidate_id"] for row in first.rows) - warm
+        chosen = _ids(first.rows) - warm
+        with Supervisor(here) as services:
+            # A model loads with its first candidate, and that is not what is measured.
+            rescore(services.queue, here, Selection(source_ids=warm), target, check=services.check)
             outcome = rescore(
-                queue,
-                session.settings,
-                Selection(source_ids=chosen),
-                target,
-                check=session.supervisor.check,
+                services.queue, here, Selection(source_ids=chosen), target, check=services.check
             )
     judged = sum((row["timings_ms"]["verdict"] or 0.0) for row in first.rows) / 1000
     return {
@@ -72,3 +74,7 @@ def run(settings: Settings, clips: Path = CLIPS) -> dict[str, Any]:
         "rescore_s": round(outcome.seconds, 2),
         "model": here.model,
     }
+
+
+def _ids(rows: Sequence[Mapping[str, Any]]) -> frozenset[str]:
+    return frozenset(row["candidate_id"] for row in rows)

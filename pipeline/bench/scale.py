@@ -1,14 +1,20 @@
 """More workers, more verdicts a second? Candidates judged by a model that only waits, with 1, 2, 4 workers.
 
 A model that sleeps takes no core, so that the figure is about queue, broker and database: what a
-machine added to the same Redis and PostgreSQL brings. Timed between the first and the last verdict.
+machine added to the same Redis and PostgreSQL brings. Where both are set, each worker is a
+``sitrep worker`` of its own, as on a machine of its own: its own data directory, nothing shared but Redis,
+PostgreSQL and the folder of key frames. Timed between the first and the last verdict.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +22,7 @@ from pipeline.errors import BrokerError
 from pipeline.reason.builtin import builtin_image
 from pipeline.rescore.plan import Target, resolve_target
 from pipeline.services import Supervisor
-from pipeline.settings import Narrate, Settings
+from pipeline.settings import Narrate, Settings, environment
 from pipeline.store.frames import open_frame_store
 from pipeline.types import Candidate, EventType, Evidence, KeyFrame, Lane, Moment, TriggerScore, View
 
@@ -39,8 +45,9 @@ def run(
         jobs_a_worker: Candidates for each worker.
 
     Returns:
-        ``rates``: verdicts a second by number of workers; ``ideal``: workers / seconds; ``efficiency``:
-        rate over workers times the rate of one; ``overhead_ms``: what a verdict takes beyond the wait.
+        ``apart``: whether each worker was a machine of its own; ``rates``: verdicts a second by number of
+        workers; ``ideal``: workers / seconds; ``efficiency``: rate over workers times the rate of one;
+        ``overhead_ms``: what a verdict takes beyond the wait.
     """
     rates: dict[int, float] = {}
     with tempfile.TemporaryDirectory(prefix="sitrep-scale-") as folder:
@@ -48,6 +55,7 @@ def run(
             here = settings.model_copy(
                 update={
                     "data_dir": Path(folder) / str(count),
+                    "frames_dir": None,
                     "model": f"fake:sleep={seconds}",
                     "narrate": Narrate.ON_DEMAND,
                 }
@@ -56,6 +64,7 @@ def run(
     one = rates[workers[0]] / workers[0]
     return {
         "model_seconds": seconds,
+        "apart": _several_machines(settings),
         "rates": {str(count): round(rate, 2) for count, rate in rates.items()},
         "ideal": {str(count): round(count / seconds, 2) for count in workers},
         "efficiency": {str(count): round(rate / (count * one), 3) for count, rate in rates.items()},
@@ -66,19 +75,58 @@ def run(
 
 
 def _rate(settings: Settings, workers: int, number: int) -> float:
-    with Supervisor(settings, worker_count=workers) as services:
+    with _services(settings, workers) as services:
         target = resolve_target(settings)
-        sha256 = open_frame_store(settings).put(builtin_image())
+        sha256 = open_frame_store(services.settings).put(builtin_image())
         _all_awake(services, target, sha256, workers)
         job_ids = [_submit(services, _candidate(f"timed-{turn}", sha256), target) for turn in range(number)]
-        ended = [
-            done.job.finished_at.timestamp()
-            for done in services.queue.wait(job_ids, timeout=PATIENCE_S)
-            if done.job.finished_at is not None
-        ]
+        finished = list(services.queue.wait(job_ids, timeout=PATIENCE_S, on_progress=_alive(services)))
+    if failed := [done for done in finished if done.verdict is None or done.verdict.score is None]:
+        raise BrokerError(f"{len(failed)} of {number} candidates were not judged: {failed[0].job.error}")
     # The first of each worker started at another time than it ended: count from those ends on.
-    ended.sort()
+    ended = sorted(done.job.finished_at.timestamp() for done in finished if done.job.finished_at is not None)
     return (len(ended) - workers) / (ended[-1] - ended[workers - 1])
+
+
+def _several_machines(settings: Settings) -> bool:
+    return settings.redis_url is not None and settings.database_url is not None
+
+
+@contextmanager
+def _services(settings: Settings, workers: int) -> Iterator[Supervisor]:
+    """Services with so many workers: of one machine, or each of its own."""
+    if not _several_machines(settings):
+        with Supervisor(settings, worker_count=workers) as services:
+            yield services
+        return
+    shared = settings.model_copy(update={"frames_dir": settings.data_dir / "shared-frames"})
+    with Supervisor(shared, worker_count=0) as services, ExitStack() as stack:
+        for number in range(workers):
+            own = shared.model_copy(
+                update={"data_dir": settings.data_dir / f"machine-{number}", "workers": 1}
+            )
+            stack.enter_context(_machine(own))
+        yield services
+
+
+@contextmanager
+def _machine(settings: Settings) -> Iterator[None]:
+    command = [sys.executable, "-m", "pipeline.cli.main", "worker"]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **environment(settings)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _alive(services: Supervisor) -> Callable[[int, int], None]:
+    return lambda done, total: services.check()
 
 
 def _all_awake(services: Supervisor, target: Target, sha256: str, workers: int) -> None:

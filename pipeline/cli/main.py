@@ -25,6 +25,7 @@ from pipeline.cli import (
     scan,
     up,
     watch,
+    worker,
 )
 from pipeline.cli.output import ExitCode
 from pipeline.errors import SitrepError
@@ -41,6 +42,7 @@ app.command("demo")(demo.demo)
 app.command("scan")(scan.scan)
 app.command("watch")(watch.watch)
 app.command("up")(up.up)
+app.command("worker")(worker.worker)
 app.command("doctor")(doctor.doctor)
 app.add_typer(queue.app, name="queue")
 app.add_typer(prompts.app, name="prompts")

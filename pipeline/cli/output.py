@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 import traceback
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,17 @@ def progress(*, transient: bool = False) -> Progress:
         console=err,
         transient=transient,
     )
+
+
+def moment(option: str, text: str | None) -> datetime | None:
+    """A day or time given as an option; local time unless it says otherwise. Raises ConfigError."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ConfigError(f"{option} '{text}' is no date", hint="e.g. 2026-10-01T18:30") from error
+    return found if found.tzinfo else found.astimezone(UTC)
 
 
 def set_up_logging(level: str) -> None:

@@ -207,6 +207,40 @@ def rollback(name: Annotated[str, typer.Argument(help="Pack id.")], root: Root =
     _print_shares(name, roll_back(root or _own_root(), name))
 
 
+@app.command()
+def arms(
+    name: Annotated[str, typer.Argument(help="Pack id.")] = "incident",
+    since: Annotated[str | None, typer.Option("--from", help="Day or time, e.g. 2026-10-01.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the versions that share the traffic: decisions and operators' answers."""
+    from evaluation.arms import FIGURES, read_arms
+    from pipeline.store.engine import open_store
+
+    trial = read_arms(open_store(settings_module.load()), name, since=output.moment("--from", since))
+    if as_json:
+        output.print_json(trial.as_json())
+        return
+    table = Table()
+    for column in ("prompt", "share", "judged", *FIGURES, "answered", "seconds"):
+        table.add_column(column.replace("_", " "), justify="left" if column == "prompt" else "right")
+    for arm in trial.arms:
+        cells = []
+        for figure in (arm.figures[key] for key in FIGURES):
+            interval = "" if figure.low is None else f" ({figure.low:.2f} - {figure.high:.2f})"
+            cells.append("-" if figure.value is None else f"{figure.value:.2f}{interval}")
+        table.add_row(
+            arm.prompt,
+            ", ".join(f"{share:.0%}" for share in arm.shares),
+            str(arm.judged),
+            *cells,
+            str(arm.figures["false_alarms"].n),
+            "-" if arm.seconds_p50 is None else f"{arm.seconds_p50:.2f}",
+        )
+    output.out.print(table)
+    output.out.print(f"[bold]{escape(trial.verdict)}[/]", highlight=False)
+
+
 def _print_shares(name: str, shares: dict[str, float]) -> None:
     text = ", ".join(f"{name}@{version} {share:.0%}" for version, share in shares.items())
     output.out.print(text, highlight=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,8 +61,8 @@ def rescore(
     target = resolve_target(settings)
     engine = open_store(settings)
     selection = Selection(
-        since=_moment("--from", since),
-        until=_moment("--to", until),
+        since=output.moment("--from", since),
+        until=output.moment("--to", until),
         camera=camera,
         event_types=_types(types or []),
         source_ids=_from_clips(settings, clips) if clips else None,
@@ -310,13 +309,3 @@ def _types(names: list[str]) -> tuple[Any, ...]:
         if name not in set(EventType):
             raise ConfigError(f"--type '{name}' is unknown", hint=f"one of {', '.join(EventType)}")
     return tuple(EventType(name) for name in names)
-
-
-def _moment(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigError(f"{option} '{text}' is no date", hint="e.g. 2026-10-01T18:30") from error
-    return moment if moment.tzinfo else moment.astimezone(UTC)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -59,15 +59,21 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to judge with: a model reference, a pinned prompt version and the hash of its text."""
+    """What to judge with: a model reference, a pinned prompt version and the hash of its text.
+
+    Attributes:
+        params: What the site adds to the prompt (site context, overrides), by hash; empty when nothing. With
+            another site context the same prompt asks another question, and the archive is judged again.
+    """
 
     model: str
     prompt: str
     prompt_sha256: str
+    params: Mapping[str, str] = field(default_factory=dict)
 
     def key(self, candidate: Candidate) -> str:
         """Key of the job that judges a candidate with this."""
-        return job_key(candidate, self.model, self.prompt, self.prompt_sha256, {})
+        return job_key(candidate, self.model, self.prompt, self.prompt_sha256, self.params)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +115,24 @@ def resolve_target(settings: Settings) -> Target:
             raise ConfigError(f"'{name}' is split between versions", hint=f"name one with --prompt: {arms}")
         version = next(iter(split))
     pack = library.load(name, version)
-    return Target(settings.model, pack.ref, pack.sha256)
+    return Target(settings.model, pack.ref, pack.sha256, _of_the_site(settings))
+
+
+def _of_the_site(settings: Settings) -> dict[str, str]:
+    from prompts.overrides import OVERRIDES_FILE, load_overrides
+
+    found = {"site_context": _digest(settings.site_context)} if settings.site_context else {}
+    overrides = load_overrides(settings.data_dir / "prompts" / OVERRIDES_FILE)
+    if changes := overrides.model_dump(mode="json", exclude_defaults=True):
+        found["overrides"] = _digest(changes)
+    return found
 
 
 def run_id_of(selection: Selection, target: Target) -> str:
     """The run of a selection and target: asking for the same again goes on with the same run."""
-    identity = [selection.as_json(), target.model, target.prompt, target.prompt_sha256]
+    identity: list[Any] = [selection.as_json(), target.model, target.prompt, target.prompt_sha256]
+    # Only where there is something: runs from before this was told apart keep their names.
+    identity += [dict(target.params)] if target.params else []
     return "rescore-" + _digest(identity)[:16]
 
 

@@ -77,7 +77,7 @@ def rescore(
         check: Called often; may raise to stop (a service died).
 
     Raises:
-        PromptError: The text of the prompt version was edited while the run went on.
+        PromptError: The text of the prompt version or the overrides were edited while the run went on.
     """
     started = time.monotonic()
     plan = make_plan(queue.engine, selection, target)
@@ -133,6 +133,7 @@ def _submit(queue: Queue, feed: object, target: Target, run_id: str, room: int) 
             model=target.model,
             prompt=target.prompt,
             prompt_sha256=target.prompt_sha256,
+            params=target.params,
             run_id=run_id,
             live=False,
         )
@@ -145,6 +146,11 @@ def _same_text(settings: Settings, target: Target) -> None:
         raise PromptError(
             f"{target.prompt} was edited while the archive was being judged with it",
             hint="restore its text to go on, or start again with a new version",
+        )
+    if now.params != target.params:
+        raise PromptError(
+            "the prompt overrides were edited while the archive was being judged with them",
+            hint="restore them to go on, or give the command again to judge all with the new ones",
         )
 
 

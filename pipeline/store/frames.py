@@ -13,8 +13,12 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+from sqlalchemy import Engine, select
+
 from pipeline.errors import FrameStoreError
 from pipeline.settings import Settings
+from pipeline.store.engine import read
+from pipeline.store.schema import frames
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 
@@ -105,5 +109,29 @@ def _forget(path: Path) -> None:
 
 
 def open_frame_store(settings: Settings) -> FileFrameStore:
-    """The frame store of the settings: ``frames`` in the data directory."""
-    return FileFrameStore(settings.data_dir / "frames")
+    """The frame store of the settings: ``frames_dir``, else ``frames`` in the data directory."""
+    return FileFrameStore(settings.frames_dir or settings.data_dir / "frames")
+
+
+def expect_shared(engine: Engine, settings: Settings) -> None:
+    """Make sure that frames which other machines stored can be read here.
+
+    A worker that cannot read them would send every candidate to a person as failed.
+
+    Raises:
+        FrameStoreError: The newest frame of the database is not in this machine's frame store.
+    """
+    newest = (
+        select(frames.c.sha256)
+        .where(frames.c.removed_at.is_(None))
+        .order_by(frames.c.created_at.desc())
+        .limit(1)
+    )
+    with read(engine) as connection:
+        sha256 = connection.execute(newest).scalar()
+    store = open_frame_store(settings)
+    if sha256 is not None and not store.path(sha256).is_file():
+        raise FrameStoreError(
+            f"the key frames of this installation are not in {store.root}",
+            hint="set SITREP_FRAMES_DIR to the folder that all machines share",
+        )

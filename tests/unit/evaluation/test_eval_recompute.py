@@ -31,8 +31,13 @@ def random_rows(seed: int, clips: int) -> list[dict]:
                 {"type": kind, "start_s": start, "end_s": round(start + source.uniform(0, 20), 2)}
                 for kind, start in zip(kinds, starts, strict=True)
             ]
+        if source.random() < 0.3:
+            about["light"] = source.choice(["day", "night"])
+        if source.random() < 0.5:
+            about["camera"] = f"camera-{number % 4}"
+        seen = {"brightness": source.choice([None, 0.1, 0.27, 0.6])}
         if source.random() < 0.2:
-            rows.append(quiet(about, clip_error=source.choice([None, "broken"])))
+            rows.append(quiet(about, clip_error=source.choice([None, "broken"]), **seen))
             continue
         for _ in range(source.randrange(1, 6)):
             decision = source.choice(["escalate", "review", "dismiss", "dismiss", None])
@@ -42,6 +47,7 @@ def random_rows(seed: int, clips: int) -> list[dict]:
                     source.choice(TYPES),
                     decision,
                     start_s=round(source.uniform(0, 40), 2),
+                    **seen,
                     score=source.choice([None, round(source.random(), 2), source.random()]),
                     grounded=source.choice([None, True, False]),
                     timings_ms={
@@ -63,6 +69,10 @@ def test_recount_agrees_to_the_last_digit(seed, clips):
     recounted = recompute(json.loads(json.dumps(rows)), resamples=200)
     assert differences(recounted, written) == []
     assert set(recounted["total"]) == set(written["total"])
+    for report in ("by_type", "by_light", "by_camera"):
+        assert set(recounted[report]) == set(written[report])
+        for name, part in written[report].items():
+            assert set(recounted[report][name]) == set(part), (report, name)
 
 
 def test_command_names_what_differs(tmp_path):

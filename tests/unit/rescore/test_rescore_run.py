@@ -139,6 +139,31 @@ def test_a_selection_by_camera_and_a_part_of_it_later(archive):
     assert make_plan(archive.engine, Selection(camera="none"), target).total == 0
 
 
+def test_another_site_context_or_override_asks_another_question(archive):
+    """Given a judged archive, when the site says something new, then it is judged again beside the old."""
+    settings = new_settings(archive)
+    target = resolve_target(settings)
+    assert target.params == {}
+    some = Selection(camera="cam-1")
+    with Worker(archive):
+        rescore(archive, settings, some, target)
+        told = resolve_target(settings.model_copy(update={"site_context": "Film set."}))
+        plan = make_plan(archive.engine, some, told)
+        assert (plan.judged, plan.left) == (0, 20)
+        assert plan.run_id != make_plan(archive.engine, some, target).run_id
+        done = rescore(archive, settings.model_copy(update={"site_context": "Film set."}), some, told)
+        assert done.plan.judged == 20
+    overrides = archive.settings.data_dir / "prompts" / "overrides.yaml"
+    overrides.parent.mkdir(exist_ok=True)
+    overrides.write_text("# nothing yet\n")
+    assert resolve_target(settings) == target
+    overrides.write_text("site: {site_context: Car park.}\n")
+    assert make_plan(archive.engine, some, resolve_target(settings)).left == 20
+    # Edited between planning and judging: the run stops instead of mixing two questions
+    with pytest.raises(PromptError, match="overrides were edited"):
+        rescore(archive, settings, Selection(camera="cam-2"), target)
+
+
 def test_pause_and_resume_from_another_process(archive):
     settings = new_settings(archive)
     target = resolve_target(settings)
