@@ -5,18 +5,16 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import cv2
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 from support.command import CLIPS
+from support.inbound import jpeg
 
 from pipeline.desk.app import create_app
 from pipeline.services import Supervisor
-from pipeline.settings import Settings
 from pipeline.store.engine import read
 from pipeline.store.schema import candidates, incidents, jobs
 
@@ -24,25 +22,11 @@ DETECTOR = {"authorization": "Bearer detector-secret"}
 FIRE, FALL = CLIPS / "doll-house-fire.mp4", CLIPS / "fall-in-office-1.mp4"
 
 
-@pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
-    settings = Settings.model_validate(
-        {
-            "data_dir": tmp_path_factory.mktemp("inbound"),
-            "detector_token": "detector-secret",
-            "token": "operator-secret",
-            "clip_folder": CLIPS,
-            "detect_threads": 1,
-            "model_threads": 1,
-        }
-    )
-    with Supervisor(settings) as running:
-        yield running
-
-
 @pytest.fixture
-def client(services: Supervisor) -> Iterator[TestClient]:
-    app = create_app(services.settings, engine=services.queue.engine, ping_broker=lambda: True)
+def client(inbound_services: Supervisor) -> Iterator[TestClient]:
+    app = create_app(
+        inbound_services.settings, engine=inbound_services.queue.engine, ping_broker=lambda: True
+    )
     with TestClient(app, headers=DETECTOR) as made:
         yield made
 
@@ -65,13 +49,13 @@ def views(row: dict[str, Any]) -> set[str]:
     return {frame["view"] for frame in row["frames"]}
 
 
-def count(services: Supervisor, table: Any) -> int:
-    with read(services.queue.engine) as connection:
+def count(inbound_services: Supervisor, table: Any) -> int:
+    with read(inbound_services.queue.engine) as connection:
         return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
 def test_a_fire_clip_named_by_path_reaches_a_person_once(
-    services: Supervisor, client: TestClient, judged: Callable[[str], dict[str, Any]]
+    inbound_services: Supervisor, client: TestClient, judged: Callable[[str], dict[str, Any]]
 ) -> None:
     """Given a burning clip, when a detector reports it twice, then it is one job, one incident, one call."""
     event = {
@@ -106,7 +90,11 @@ def test_a_fire_clip_named_by_path_reaches_a_person_once(
     assert row["evidence"]["objects"][0]["label"] == "fire"
     assert "fire_pixels" in row["evidence"]["facts"], "the shipped trigger's measurements are missing"
     assert state["incident_id"]
-    assert (count(services, jobs), count(services, candidates), count(services, incidents)) == (1, 1, 1)
+    assert (
+        count(inbound_services, jobs),
+        count(inbound_services, candidates),
+        count(inbound_services, incidents),
+    ) == (1, 1, 1)
 
 
 def test_a_fall_sent_as_pictures_is_judged_with_its_motion(
@@ -162,12 +150,3 @@ def test_an_uploaded_clip_and_an_uploaded_picture(
     assert one["evidence"]["facts"]["still_image"] is True
     box = one["evidence"]["objects"][0]["box"]
     assert box == [0.3125, 0.3125, 0.6562, 0.8333]
-
-
-def jpeg(clip: Path, t_s: float) -> bytes:
-    capture = cv2.VideoCapture(str(clip))
-    capture.set(cv2.CAP_PROP_POS_MSEC, t_s * 1e3)
-    done, image = capture.read()
-    capture.release()
-    assert done
-    return cv2.imencode(".jpg", image)[1].tobytes()
