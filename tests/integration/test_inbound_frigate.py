@@ -56,7 +56,7 @@ class Process:
         return self._process.returncode, out, err
 
 
-def judged(services: Supervisor, source: str, seconds: float = 120) -> Status:
+def judged(services: Supervisor, source: str, seconds: float = 240) -> Status:
     """The candidate of a source once it is judged."""
     found: list[Status] = []
 

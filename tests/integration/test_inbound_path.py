@@ -34,7 +34,7 @@ def client(inbound_services: Supervisor) -> Iterator[TestClient]:
 @pytest.fixture
 def judged(client: TestClient) -> Callable[[str], dict[str, Any]]:
     def wait(candidate_id: str) -> dict[str, Any]:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while True:
             state = client.get(f"/api/v1/candidates/{candidate_id}").raise_for_status().json()
             if state["finished"]:
