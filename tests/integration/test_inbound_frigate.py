@@ -88,7 +88,7 @@ def subscribed(mosquitto: Mosquitto, server: FrigateServer) -> None:
 def test_a_burning_clip_reaches_a_person_once_across_a_broker_restart(
     inbound_services: Supervisor, mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
-    """Given a fire that Frigate tells of in five messages, when its broker restarts, then one call is made."""
+    """Given a fire told of in five messages, when the MQTT broker restarts, then one call is made."""
     rules = tmp_path / "rules.yaml"
     rules.write_text(
         "settle_s: 0\nretry_s: 0.5\npatience_s: 2\nrules:\n  - {labels: [fire], event_type: fire}\n"

@@ -100,7 +100,7 @@ def test_a_fire_clip_named_by_path_reaches_a_person_once(
 def test_a_fall_sent_as_pictures_is_judged_with_its_motion(
     client: TestClient, judged: Callable[[str], dict[str, Any]]
 ) -> None:
-    """Given pictures of a fall and their times, when they are posted, then pose and motion reach the model."""
+    """Given pictures of a fall and their times, when posted, then pose and motion reach the model."""
     event = {
         "detector": "site-pose",
         "camera": "office",

@@ -1,6 +1,7 @@
-"""Small real ONNX detectors that find red and green squares: their outputs are known functions of the picture.
+"""Small real ONNX detectors that find red and green squares: outputs are known functions of the picture.
 
-A square of ``CELL`` px on the grid lights one cell of a strided convolution that sums its colour. Each layout puts the same boxes (the cells) and scores into its own shape.
+A square of ``CELL`` px on the grid lights one cell of a strided convolution that sums its colour. Each layout
+puts the same boxes (the cells) and scores into its own shape.
 """
 
 from __future__ import annotations

@@ -85,8 +85,8 @@ def test_overlapping_boxes_of_one_class_are_one(tmp_path: Path) -> None:
 
     boxes, scores, classes = DECODERS[Layout.YOLO](spec, {"output0": rows.T[None]})
 
-    kept = sorted(zip(scores.round(2).tolist(), classes.tolist(), strict=True))
-    assert kept == [(0.7, 1.0), (0.9, 0.0)] and boxes.shape == (2, 4)
+    kept = sorted(zip((scores * 10).round().tolist(), classes.tolist(), strict=True))
+    assert kept == [(7.0, 1.0), (9.0, 0.0)] and boxes.shape == (2, 4)
 
 
 @pytest.mark.parametrize(
