@@ -20,6 +20,7 @@ from starlette.types import Message, Receive
 
 from pipeline.desk.auth import SignInNeeded
 from pipeline.desk.context import TheDesk, desk_of
+from pipeline.errors import InboundError
 from pipeline.inbound.fetch import limit_bytes
 from pipeline.inbound.media import named_by_content
 from pipeline.inbound.report import MAX_IMAGES, DetectionIn
@@ -125,7 +126,7 @@ def _read(body: bytes) -> DetectionIn:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "detection"
-        raise HTTPException(422, f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise InboundError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 @asynccontextmanager
@@ -134,18 +135,18 @@ async def _parts(request: Request) -> AsyncIterator[tuple[DetectionIn, list[byte
     async with request.form(max_files=MAX_IMAGES + 1, max_fields=1) as form:
         unknown = sorted(set(form) - {_EVENT, _IMAGES, _CLIP})
         if unknown:
-            raise HTTPException(422, f"part '{unknown[0]}' is unknown: send event, images, clip")
+            raise InboundError(f"part '{unknown[0][:40]}' is unknown", hint="send event, images, clip")
         event = form.get(_EVENT)
         if event is None:
-            raise HTTPException(422, "part 'event' with the JSON is missing")
+            raise InboundError("part 'event' with the JSON is missing")
         said = _read(await event.read() if isinstance(event, UploadFile) else event.encode())
         for name in (_IMAGES, _CLIP):
             if not all(isinstance(part, UploadFile) for part in form.getlist(name)):
-                raise HTTPException(422, f"part '{name}' must be a file")
+                raise InboundError(f"part '{name}' must be a file")
         images = [await part.read() for part in form.getlist(_IMAGES) if isinstance(part, UploadFile)]
         clips = [part for part in form.getlist(_CLIP) if isinstance(part, UploadFile)]
         if len(clips) > 1:
-            raise HTTPException(422, "more than one clip: send one an event")
+            raise InboundError("there is more than one clip", hint="send one an event")
         if not clips:
             yield said, images, None
             return

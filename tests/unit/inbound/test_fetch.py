@@ -102,11 +102,11 @@ def test_what_a_server_may_do(make_settings: Callable[..., Settings], server: st
         assert file.read_bytes() == MP4 and file.suffix == ".mp4"
     assert not file.exists()
     for path, said in (
-        ("/elsewhere", "answer 302"),
+        ("/elsewhere", "answers 302"),
         ("/big", "more than 1 MB"),
         ("/text", "not a video"),
         ("/none", "empty"),
-        ("/missing", "answer 404"),
+        ("/missing", "answers 404"),
     ):
         with pytest.raises(InboundError, match=said), downloaded(server + path, "c", settings):
             pass
