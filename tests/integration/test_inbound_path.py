@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select
+from support import inbound
 from support.command import CLIPS
 from support.inbound import jpeg
 
@@ -34,7 +35,7 @@ def client(inbound_services: Supervisor) -> Iterator[TestClient]:
 @pytest.fixture
 def judged(client: TestClient) -> Callable[[str], dict[str, Any]]:
     def wait(candidate_id: str) -> dict[str, Any]:
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + inbound.PATIENCE_S
         while True:
             state = client.get(f"/api/v1/candidates/{candidate_id}").raise_for_status().json()
             if state["finished"]:

@@ -9,6 +9,8 @@ from support.command import CLIPS
 
 from pipeline.settings import Settings
 
+PATIENCE_S = 200.0
+"""Longest wait for a verdict: the first one loads and converts the model."""
 DETECTOR_TOKEN, OPERATOR_TOKEN = "detector-secret", "operator-secret"
 
 
@@ -22,6 +24,7 @@ def inbound_settings(data_dir: Path) -> Settings:
             "clip_folder": CLIPS,
             "detect_threads": 1,
             "model_threads": 1,
+            "task_time_limit_s": PATIENCE_S,
         }
     )
 
