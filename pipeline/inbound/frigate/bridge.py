@@ -15,7 +15,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.errors import InboundError, QueueFull, SitrepError
+from pydantic import ValidationError
+
+from pipeline.errors import FrameStoreError, InboundError, QueueFull, SitrepError
 from pipeline.inbound.frigate.api import FrigateApi
 from pipeline.inbound.frigate.messages import Config, ReviewItem, TrackedObject, read_event, read_review
 from pipeline.inbound.frigate.mqtt import Message, Subscription
@@ -31,6 +33,7 @@ REMEMBERED = 20_000
 LONGEST_S = 40.0
 """Of an event that lasts longer only its beginning is fetched."""
 _LOOK_S = 0.25
+_AWAY_S = 10.0
 _CONFIG_EVERY_S = 300.0
 _ODD = re.compile(r"[^\w .:/@+-]")
 
@@ -228,33 +231,34 @@ class Bridge:
         patient = not last and now - event.tried_since < self._rules.patience_s
         try:
             accepted = self._with_clip(event) if event.has_clip else self._without_clip(event)
-        except QueueFull as error:
-            self._put_off(event, error, error.retry_after_s, last=last)
-            return
         except InboundError as error:
-            if patient:
+            if not event.has_clip:
+                self._give_up(event, error)
+            elif patient:
                 event.due = now + self._rules.retry_s
-                return
+            else:
+                self._tell(error)
+                event.has_clip = False
+                self._hand_over(event, last=last)
+            return
+        except SitrepError as error:
+            # A full queue, a database or disk that is away for a while: the event waits here.
+            if not error.retryable and not isinstance(error, FrameStoreError):
+                raise
             self._tell(error)
-            event.has_clip = False
-            self._put_off(event, None, 0, last=False)
+            event.due = now + (error.retry_after_s if isinstance(error, QueueFull) else _AWAY_S)
             if last:
-                self._hand_over(event, last=True)
+                self._give_up(event, error)
             return
         self._close(event)
         self.counts.candidates += not accepted.known
         self.counts.known += accepted.known
 
-    def _put_off(self, event: _Open, error: SitrepError | None, seconds: float, *, last: bool) -> None:
-        event.due = self._now() + seconds
-        if error is not None:
-            self._tell(error)
-        if last:
-            self.counts.given_up += 1
-            self._tell(
-                InboundError(f"event {event.key} was not handed over: {error}", hint="see it in Frigate")
-            )
-            self._close(event)
+    def _give_up(self, event: _Open, error: SitrepError) -> None:
+        self.counts.given_up += 1
+        said = f"event {event.key} was not handed over: {error.message}"
+        self._tell(InboundError(said, hint="see it in Frigate"))
+        self._close(event)
 
     def _close(self, event: _Open) -> None:
         self._open.pop(event.key, None)
@@ -317,20 +321,24 @@ class Bridge:
         if not media and boxes:
             # A snapshot shows one moment; only the strongest sight can belong to it.
             boxes = [max(boxes, key=lambda box: float(box["score"]))]
-        return DetectionIn.model_validate(
-            {
-                "detector": DETECTOR,
-                "event_id": event.key,
-                "camera": _plain(event.camera),
-                "event_type": event.rule.event_type,
-                "started_at": moment(event.start_time),
-                "score": event.score,
-                "zone": _plain(event.zone) if event.zone else None,
-                "boxes": boxes,
-                "image_size": size if boxes else None,
-                **media,
-            }
-        )
+        said = {
+            "detector": DETECTOR,
+            "event_id": event.key,
+            "camera": _plain(event.camera),
+            "event_type": event.rule.event_type,
+            "started_at": moment(event.start_time),
+            "score": event.score,
+            "zone": _plain(event.zone) if event.zone else None,
+            "boxes": boxes,
+            "image_size": size if boxes else None,
+            **media,
+        }
+        try:
+            return DetectionIn.model_validate(said)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InboundError(f"event {event.key} makes no sense: {where}: {first['msg']}") from error
 
     def _size(self, camera: str) -> tuple[int, int] | None:
         if self._config.size(camera) is None and self._now() - self._config_s > _CONFIG_EVERY_S:
@@ -349,4 +357,4 @@ class Bridge:
 
 def _plain(name: str) -> str:
     """A name as Sitrep's edge takes it."""
-    return _ODD.sub(" ", name).strip()[:60] or "unnamed"
+    return _ODD.sub(" ", name).strip(" .:/@+-")[:60] or "unnamed"
