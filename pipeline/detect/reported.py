@@ -29,6 +29,7 @@ BOX_HOLDS_S = 1.0
 """A reported box counts for frames so close to its time."""
 PERSON = frozenset({"person"})
 _SEEN_SCORE = 0.3
+_AGREE = 0.5
 _MAX_OBJECTS = 20
 
 WHOLE_EVENT = EventParams(gap_s=1e6, max_s=1e6, lead_s=1.0, tail_s=TAIL_S)
@@ -102,7 +103,7 @@ class ReportedTrigger:
         seen = self._watcher.update(scene) if self._watcher is not None else None
         if not scene.is_still and not report.start_s - 0.05 <= scene.t_s <= report.end_s + 0.05:
             return None
-        box = report.box_at(scene.t_s) or (seen.box if seen is not None else None)
+        box = _where(report.box_at(scene.t_s), seen.box if seen is not None else None)
         measured = {**measure(scene, report.event_type), **(seen.facts if seen is not None else {})}
         what = report.event_type.value.replace("_", " ")
         note = f"{report.detector} reports {what}, score {report.score:.2f}."
@@ -117,6 +118,13 @@ class ReportedTrigger:
             return 1.0 / (1.0 + abs(scene.t_s - report.peak_s))
         pointed = any(box.t_s is not None and abs(box.t_s - scene.t_s) < 0.15 for box in report.boxes)
         return 0.2 * pointed + 0.2 * min(1.0, 20 * scene.motion.area) + 0.6 * (seen.score if seen else 0.0)
+
+
+def _where(told: Box | None, own: Box | None) -> Box | None:
+    """Where to look: where both agree, the shipped trigger's box, which models have learnt to read."""
+    if told is None or own is None:
+        return told or own
+    return own if overlap(told, own) >= _AGREE else told
 
 
 def measure(scene: Scene, event_type: EventType) -> dict[str, JsonScalar]:

@@ -77,6 +77,7 @@ class _Open:
     snapshot_of: str | None = None
     members: tuple[str, ...] = ()
     tried_since: float | None = None
+    tries: int = 0
     boxes: dict[float, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -228,7 +229,10 @@ class Bridge:
         now = self._now()
         if event.tried_since is None:
             event.tried_since = now
-        patient = not last and now - event.tried_since < self._rules.patience_s
+        event.tries += 1
+        # Counted in tries too: an event that waited behind another has not been asked for in that time.
+        asked_s = min(now - event.tried_since, event.tries * self._rules.retry_s)
+        patient = not last and asked_s < self._rules.patience_s
         try:
             accepted = self._with_clip(event) if event.has_clip else self._without_clip(event)
         except InboundError as error:
