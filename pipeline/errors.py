@@ -4,6 +4,8 @@
     ├── ConfigError          a setting, policy or prompt file is wrong
     │   └── PromptError      a prompt pack cannot be loaded or rendered
     ├── SourceError          a clip, folder or camera cannot be read
+    ├── InboundError         a detection from outside cannot be taken as it is
+    ├── QueueFull            too much waits already: try again later (retryable)
     ├── FrameStoreError      a key frame cannot be written or read back
     ├── StoreError           the database refused or is unreachable
     ├── BrokerError          Redis/Valkey is unreachable or will not start
@@ -66,6 +68,30 @@ class SourceError(SitrepError):
     """A clip, folder or camera cannot be read."""
 
     stage = "ingest"
+
+
+class InboundError(SitrepError):
+    """A detection from outside cannot be taken as it is; sending it again changes nothing."""
+
+    stage = "inbound"
+    default_hint = "see pipeline/inbound/README.md"
+
+
+class QueueFull(SitrepError):
+    """Too much waits already.
+
+    Args:
+        message: What is full.
+        retry_after_s: When to try again.
+    """
+
+    stage = "queue"
+    retryable = True
+    default_hint = "send it again later; nothing was lost"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class FrameStoreError(SitrepError):

@@ -69,6 +69,25 @@ class Settings(BaseSettings):
     detect_fps: float = Field(5.0, gt=0, le=60, description="Frames a second that stage 1 looks at.")
     cameras: Path | None = Field(None, description="Camera file: zones and thresholds; unset: the defaults.")
     detect_threads: int = Field(0, ge=0, description="CPU threads of the detectors; 0: all cores.")
+    detector: str = Field(
+        "ssd", description="Object detector: ssd, or an ONNX file with its layout beside it."
+    )
+
+    detector_token: SecretStr | None = Field(
+        None, description="Token that detectors send their events with; unset: one is made."
+    )
+    detection_max_mb: int = Field(
+        64, ge=1, le=2048, description="Largest detection, or clip it names, in MB."
+    )
+    clip_hosts: str = Field(
+        "", description="Hosts (HOST[:PORT], by comma) detections may name clips on; empty: none."
+    )
+    clip_folder: Path | None = Field(None, description="Folder detections may name clips in; unset: none.")
+    mqtt_user: str = Field("", description="User at the MQTT broker that Frigate uses.")
+    mqtt_password: SecretStr | None = Field(None, description="Password of that user.")
+    frigate_token: SecretStr | None = Field(
+        None, description="Bearer token of Frigate's API, where it asks for one."
+    )
 
     workers: int = Field(1, ge=1, le=64, description="Worker processes that judge candidates.")
     lease_s: float = Field(30.0, gt=1, description="How long a claim holds without a heartbeat.")

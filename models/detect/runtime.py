@@ -11,7 +11,14 @@ from models.detect.wheelfiles import file_sha256
 from pipeline.errors import ModelError, ModelMissing
 
 
-def compile_model(file: Path, shape: Sequence[int], *, cache_dir: Path, threads: int) -> Any:
+def compile_model(
+    file: Path,
+    shape: Sequence[int],
+    *,
+    cache_dir: Path,
+    threads: int,
+    second: Sequence[int] | None = None,
+) -> Any:
     """Read, reshape and compile a model for the CPU.
 
     Importing a TensorFlow graph and compiling it takes ten seconds; both results are kept in
@@ -20,9 +27,10 @@ def compile_model(file: Path, shape: Sequence[int], *, cache_dir: Path, threads:
 
     Args:
         file: Frozen graph, TFLite or ONNX file.
-        shape: Fixed input shape, NHWC.
+        shape: Fixed shape of the (first) input.
         cache_dir: Folder for compiled models.
         threads: CPU threads; 0 for all cores.
+        second: Fixed shape of the second input, where the model has one.
 
     Returns:
         A compiled model; call it with one array.
@@ -45,19 +53,24 @@ def compile_model(file: Path, shape: Sequence[int], *, cache_dir: Path, threads:
         options["INFERENCE_NUM_THREADS"] = threads
     try:
         core = ov.Core()
-        return core.compile_model(_imported(ov, core, file, shape, cache_dir), "CPU", options)
+        return core.compile_model(_imported(ov, core, file, shape, cache_dir, second), "CPU", options)
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot compile {file.name}: {str(error).splitlines()[0]}") from error
 
 
-def _imported(ov: Any, core: Any, file: Path, shape: Sequence[int], cache_dir: Path) -> Any:
+def _imported(
+    ov: Any, core: Any, file: Path, shape: Sequence[int], cache_dir: Path, second: Sequence[int] | None
+) -> Any:
     release = ov.__version__.split("-")[0]
     digest = file_sha256(file)[:16]
     kept = cache_dir / f"{digest}-{'x'.join(map(str, shape))}-{release}.xml"
     if kept.is_file() and kept.with_suffix(".bin").is_file():
         return core.read_model(kept)
     model = core.read_model(file)
-    model.reshape(list(shape))
+    if second is not None and len(model.inputs) > 1:
+        model.reshape({model.inputs[0]: list(shape), model.inputs[1]: list(second)})
+    else:
+        model.reshape(list(shape))
     with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
         made = Path(folder) / kept.name
         ov.save_model(model, made, compress_to_fp16=False)

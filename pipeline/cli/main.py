@@ -18,6 +18,7 @@ from pipeline.cli import (
     demo,
     doctor,
     evaluate,
+    frigate,
     models,
     output,
     prompts,
@@ -43,6 +44,7 @@ app.command("scan")(scan.scan)
 app.command("watch")(watch.watch)
 app.command("up")(up.up)
 app.command("worker")(worker.worker)
+app.command("frigate")(frigate.frigate)
 app.command("doctor")(doctor.doctor)
 app.add_typer(queue.app, name="queue")
 app.add_typer(prompts.app, name="prompts")

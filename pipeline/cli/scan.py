@@ -23,6 +23,7 @@ def scan(
     out: Annotated[Path | None, typer.Option("--out", help="Write JSON lines here; '-' for stdout.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="BACKEND[:NAME].")] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Prompt pack, ID[@VERSION].")] = None,
+    detector: Annotated[str | None, typer.Option("--detector", help="ssd, or FILE.onnx.")] = None,
     camera: Annotated[str | None, typer.Option("--camera", help="Camera name of all clips.")] = None,
     language: Annotated[str | None, typer.Option("--language", help="en or ko.")] = None,
     site_context: Annotated[str | None, typer.Option("--site-context", help="What the site says.")] = None,
@@ -35,7 +36,9 @@ def scan(
 
     Exit code 0 when every clip was read to its end, 1 when one was not; the others are judged all the same.
     """
-    settings = settings_module.load(model=model, prompt=prompt, language=language, site_context=site_context)
+    settings = settings_module.load(
+        model=model, prompt=prompt, detector=detector, language=language, site_context=site_context
+    )
     to_file = out is not None and str(out) != "-"
     if out is not None and to_file:
         check_writable(out)

@@ -18,9 +18,10 @@ def watch(
     sources: Annotated[list[str], typer.Argument(help="rtsp:// or http:// addresses, clips, folders.")],
     model: Annotated[str | None, typer.Option("--model", help="BACKEND[:NAME].")] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Prompt pack, ID[@VERSION].")] = None,
+    detector: Annotated[str | None, typer.Option("--detector", help="ssd, or FILE.onnx.")] = None,
 ) -> None:
     """Watch cameras (or clips as if they were) until Ctrl-C; print each verdict as it comes."""
-    settings = settings_module.load(model=model, prompt=prompt)
+    settings = settings_module.load(model=model, prompt=prompt, detector=detector)
 
     from models import registry
     from pipeline.reason import build_reasoner

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.desk import api, login, metrics, pages, queries, sse, view
+from pipeline.desk import api, detections, login, metrics, pages, queries, sse, view
 from pipeline.desk.auth import (
     LANGUAGES,
     SECURITY_HEADERS,
@@ -26,13 +26,16 @@ from pipeline.desk.auth import (
     Gate,
     SignInNeeded,
     TooManyFailures,
+    detector_token,
     page_token,
 )
 from pipeline.desk.context import Desk, TokenInLink
 from pipeline.desk.health import BrokerProbe
 from pipeline.desk.text import translator
-from pipeline.errors import SitrepError, StoreError
+from pipeline.errors import InboundError, QueueFull, SitrepError, StoreError
+from pipeline.inbound import Intake
 from pipeline.interfaces import FrameStore
+from pipeline.queue.api import Queue
 from pipeline.settings import Settings
 from pipeline.store.engine import open_store, read
 from pipeline.store.frames import open_frame_store
@@ -91,14 +94,16 @@ def create_app(
         with read(used) as connection:
             return queries.last_ids(connection, sse.LOOKBACK)
 
+    kept = frames or open_frame_store(settings)
     desk = Desk(
         settings=settings,
         engine=used,
-        frames=frames or open_frame_store(settings),
-        gate=Gate(page_token(settings), settings.port),
+        frames=kept,
+        gate=Gate(page_token(settings), settings.port, detector_token(settings)),
         tail=sse.Tail(newest),
         broker=BrokerProbe(ping_broker or pinger(settings)),
         templates=_templates(),
+        intake=Intake(settings, lambda: Queue(settings, used), kept),
     )
 
     @asynccontextmanager
@@ -108,6 +113,7 @@ def create_app(
             yield
         finally:
             await desk.tail.stop()
+            desk.intake.close()
             if own_engine is not None:
                 own_engine.dispose()
 
@@ -115,7 +121,7 @@ def create_app(
         title="Sitrep", version=_version(), lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
     app.state.desk = desk
-    for router in (pages.router, login.router, api.router, metrics.router):
+    for router in (pages.router, login.router, api.router, detections.router, metrics.router):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
     _handlers(app)
@@ -181,6 +187,18 @@ def _handlers(app: FastAPI) -> None:
     @app.exception_handler(Forged)
     def _forged(request: Request, _error: Exception) -> Response:
         return failed(request, 403, "forged_help")
+
+    @app.exception_handler(QueueFull)
+    def _full(request: Request, error: Exception) -> Response:
+        assert isinstance(error, QueueFull)
+        answer = failed(request, 429, "queue_full", detail=error.one_line())
+        answer.headers["retry-after"] = str(error.retry_after_s)
+        return answer
+
+    @app.exception_handler(InboundError)
+    def _inbound(request: Request, error: Exception) -> Response:
+        assert isinstance(error, InboundError)
+        return failed(request, 422, "detection_refused", detail=error.one_line())
 
     @app.exception_handler(StoreError)
     def _store(request: Request, error: Exception) -> Response:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import Request, Response
+from pydantic import SecretStr
 
 from pipeline.errors import ConfigError
 from pipeline.settings import Settings
@@ -66,11 +67,23 @@ def page_token(settings: Settings) -> str:
     Raises:
         ConfigError: The token file is empty or cannot be read or written.
     """
-    if settings.token is not None:
-        if token := settings.token.get_secret_value().strip():
+    return _token(settings.token, "token", token_file(settings))
+
+
+def detector_token(settings: Settings) -> str:
+    """The token detectors send their events with, kept in ``detector-token`` unless it is set.
+
+    Raises:
+        ConfigError: As for :func:`page_token`.
+    """
+    return _token(settings.detector_token, "detector_token", settings.data_dir / "detector-token")
+
+
+def _token(given: SecretStr | None, name: str, path: Path) -> str:
+    if given is not None:
+        if token := given.get_secret_value().strip():
             return token
-        raise ConfigError("setting 'token' is empty", hint="unset it, and Sitrep makes one")
-    path = token_file(settings)
+        raise ConfigError(f"setting '{name}' is empty", hint="unset it, and Sitrep makes one")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _make_token(path)
@@ -109,8 +122,8 @@ def clean_name(name: str | None) -> str:
 class Gate:
     """Checks tokens, signs and reads cookies."""
 
-    def __init__(self, token: str, port: int) -> None:
-        self._token = token.encode()
+    def __init__(self, token: str, port: int, machine_token: str = "") -> None:
+        self._token, self._machine_token = token.encode(), machine_token.encode()
         self._key = hashlib.sha256(b"sitrep incident page session\0" + self._token).digest()
         # Cookies do not know ports: two installations on one host must not sign each other out.
         self.cookie = f"sitrep_session_{port}"
@@ -122,14 +135,32 @@ class Gate:
         Raises:
             TooManyFailures: Twenty wrong tokens within the last minute.
         """
+        return self._is(self._token, given)
+
+    def is_machine(self, request: Request, *, count: bool = True) -> bool:
+        """Whether a request carries the token of detectors.
+
+        Args:
+            request: The request.
+            count: Whether a wrong token counts against the limit; not when it is looked at again.
+
+        Raises:
+            TooManyFailures: As for :meth:`token_is_right`.
+        """
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not self._machine_token:
+            return False
+        return self._is(self._machine_token, given, count=count)
+
+    def _is(self, token: bytes, given: str, *, count: bool = True) -> bool:
         now = time.monotonic()
         full = len(self._failures) == self._failures.maxlen
         if full and now - self._failures[0] < _FAILURE_WINDOW_S:
             raise TooManyFailures
         right = hmac.compare_digest(
-            hashlib.sha256(given.strip().encode()).digest(), hashlib.sha256(self._token).digest()
+            hashlib.sha256(given.strip().encode()).digest(), hashlib.sha256(token).digest()
         )
-        if not right:
+        if not right and count:
             self._failures.append(now)
         return right
 

@@ -16,6 +16,7 @@ from pipeline.desk.auth import Gate, Operator, SignInNeeded
 from pipeline.desk.health import BrokerProbe
 from pipeline.desk.sse import Tail
 from pipeline.errors import StoreError
+from pipeline.inbound import Intake
 from pipeline.interfaces import FrameStore
 from pipeline.settings import Settings
 from pipeline.store.engine import read
@@ -32,6 +33,7 @@ class Desk:
     tail: Tail
     broker: BrokerProbe
     templates: Jinja2Templates
+    intake: Intake
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

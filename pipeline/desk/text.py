@@ -165,6 +165,11 @@ TEXT: dict[str, tuple[str, str]] = {
     ),
     "moved": ("It was joined with another incident.", "다른 상황에 통합되었습니다."),
     "broken": ("Something went wrong.", "문제가 발생했습니다."),
+    "queue_full": (
+        "Too much waits already: send it again later.",
+        "대기가 너무 많습니다. 나중에 다시 보내세요.",
+    ),
+    "detection_refused": ("This detection cannot be taken.", "이 탐지는 받을 수 없습니다."),
     "store_down": ("The database cannot be reached.", "데이터베이스에 연결할 수 없습니다."),
     "store_down_help": (
         "New incidents cannot be shown now. Tell the site engineer, and try again in a moment.",

@@ -13,6 +13,10 @@ from pipeline.interfaces import Detector, PoseEstimator
 DETECTORS: dict[str, str] = {"ssd": "models.detect.ssd:SsdMobileNetV2"}
 """Factories by name as ``module:attribute``; called with ``(data_dir, threads=...)``."""
 
+ONNX = ".onnx"
+DETECTOR_OF_FILE = "models.detect.onnx:OnnxDetector"
+"""The factory for ONNX files; called with ``(data_dir, file=..., threads=...)``."""
+
 POSE_ESTIMATORS: dict[str, str] = {"movenet": "models.detect.movenet:MoveNetMultiPose"}
 """The same for pose estimators."""
 
@@ -22,13 +26,16 @@ APPEARANCE_SCORERS: dict[str, str] = {"eyes": "models.detect.appearance:Embedded
 
 
 def make_detector(name: str, data_dir: Path, *, threads: int = 0) -> Detector:
-    """Load a detector by its registered name.
+    """Load a detector by its registered name, or from an ONNX file by its path.
 
     Raises:
-        ConfigError: No detector has this name.
+        ConfigError: No detector has this name, or the file or the layout beside it is wrong.
         ModelMissing: Its weights are not installed.
     """
-    made = _factory(DETECTORS, name, "detector")(data_dir, threads=threads)
+    if name.lower().endswith(ONNX):
+        made = _load(DETECTOR_OF_FILE)(data_dir, file=Path(name), threads=threads)
+    else:
+        made = _factory(DETECTORS, name, "detector")(data_dir, threads=threads)
     assert isinstance(made, Detector)
     return made
 
@@ -59,6 +66,12 @@ def make_appearance_scorer(name: str, data_dir: Path, *, threads: int = 0) -> Ap
 
 def _factory(table: dict[str, str], name: str, kind: str) -> Any:
     if name not in table:
-        raise ConfigError(f"no {kind} is called '{name}'", hint=f"known: {', '.join(sorted(table))}")
-    module, attribute = table[name].split(":")
+        known = ", ".join(sorted(table))
+        files = f", or the path of a file ending in {ONNX}" if kind == "detector" else ""
+        raise ConfigError(f"no {kind} is called '{name}'", hint=f"known: {known}{files}")
+    return _load(table[name])
+
+
+def _load(place: str) -> Any:
+    module, attribute = place.split(":")
     return getattr(importlib.import_module(module), attribute)

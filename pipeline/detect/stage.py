@@ -178,7 +178,7 @@ def build_stage1(settings: Settings, frame_store: FrameStore) -> Stage1:
     return Stage1(
         settings,
         frame_store,
-        make_detector("ssd", settings.data_dir, threads=threads),
+        make_detector(settings.detector, settings.data_dir, threads=threads),
         make_pose_estimator("movenet", settings.data_dir, threads=threads),
         cameras=load_cameras(settings.cameras),
         appearance=make_appearance_scorer("eyes", settings.data_dir, threads=threads),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models.base import Inquiry
+from pipeline.errors import FrameStoreError
 from pipeline.interfaces import FrameStore
 from pipeline.settings import Settings
 from pipeline.types import Candidate
@@ -21,9 +22,13 @@ def build_inquiry(
     """Read the key frames, render the prompt, and say what it was made of.
 
     Raises:
-        FrameStoreError: A key frame is missing or damaged.
+        FrameStoreError: A key frame is missing or damaged, or there is none: nobody can judge unseen.
         PromptError: The pack cannot be rendered for this candidate.
     """
+    if not candidate.key_frames:
+        raise FrameStoreError(
+            "the candidate has no picture", hint="look at the camera; its detector sent no picture that works"
+        )
     images = tuple(frame_store.get(frame.sha256) for frame in candidate.key_frames)
     language = language or settings.language
     rendered = pack.render(
