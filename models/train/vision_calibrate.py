@@ -26,7 +26,7 @@ from pipeline.types import EventType, View
 
 KEEP = 0.99
 """Share of real alarms of val that must still reach a person. At 0.97 alarms of test pictures kept 0.90 to
-1.00 by type: a new place costs retention, so the point lies on the safe side of what is wanted there: 0.95."""
+1.00 by type: a new place costs retention, so the point lies on the safe side of the 0.95 wanted there."""
 LEAST_ROWS = 8
 CEILING = 0.5
 """Nothing that is likelier real than false is dismissed, however well val separates: its sources are few."""
