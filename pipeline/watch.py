@@ -8,8 +8,7 @@ from typing import Any
 
 from pipeline.detect import build_stage1
 from pipeline.errors import SitrepError, SourceError
-from pipeline.ingest import find_clips, is_live, open_source
-from pipeline.ingest.live import without_credentials
+from pipeline.ingest import find_clips, is_live, open_source, without_credentials
 from pipeline.rows import scan_row
 from pipeline.scan.session import new_run_id, shared_cores
 from pipeline.services import Supervisor

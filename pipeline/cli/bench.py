@@ -66,3 +66,13 @@ def model(
 def detect(as_json: AsJson = False) -> None:
     """Stage 1 on the bundled clips, against decoding alone."""
     _run("detect", as_json)
+
+
+@app.command("rtsp-soak")
+def rtsp_soak(
+    minutes: Annotated[float, typer.Option(min=0.5, help="How long.")] = 30.0,
+    every: Annotated[float, typer.Option(min=10, help="Seconds from one fault to the next.")] = 30.0,
+    as_json: AsJson = False,
+) -> None:
+    """An RTSP camera with a fault every half minute: gaps on record, recovery times, memory."""
+    _run("rtsp_soak", as_json, minutes=minutes, every_s=every)
