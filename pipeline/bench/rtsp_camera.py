@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ _ENCODERS = {
 }
 
 
+@cache
 def missing() -> str | None:
     """What is missing to run it, in one line, or ``None``."""
     if not Path(SYSTEM_PYTHON).exists():

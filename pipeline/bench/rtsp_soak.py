@@ -65,16 +65,16 @@ def faults(camera: RtspCamera, proxy: Proxy) -> list[Fault]:
 
     return [
         Fault("cut", proxy.cut, breaks=True),
+        Fault("frozen picture", say("freeze"), say("thaw"), 9.0, breaks=True),
+        Fault("server restart", camera.stop, camera.start, 5.0, breaks=True),
+        Fault("corrupt packets", put("corrupt", 0.2), put("corrupt", 0.0), 6.0),
         Fault("stall", proxy.go_silent, breaks=True),
+        Fault("clock jump", put("shift_ticks", _TICKS_AN_HOUR), put("shift_ticks", -_TICKS_AN_HOUR), 4.0),
         Fault("accept, then silence", silence, put("silent", False), 8.0, breaks=True),
         Fault("latency", put("latency_s", 0.4), put("latency_s", 0.0), 6.0),
         Fault("resolution change", say("size 640 480"), say("size 320 240"), 6.0),
-        Fault("server restart", camera.stop, camera.start, 5.0, breaks=True),
         Fault("variable frame rate", say("thin 0.8"), say("thin 0"), 6.0),
-        Fault("frozen picture", say("freeze"), say("thaw"), 9.0, breaks=True),
-        Fault("corrupt packets", put("corrupt", 0.2), put("corrupt", 0.0), 6.0),
         Fault("lost packets", put("lose", 0.2), put("lose", 0.0), 6.0),
-        Fault("clock jump", put("shift_ticks", _TICKS_AN_HOUR), put("shift_ticks", -_TICKS_AN_HOUR), 4.0),
     ]
 
 

@@ -33,9 +33,14 @@ def machine() -> dict[str, Any]:
 
 
 def _run(name: str, as_json: bool, **options: Any) -> None:
+    from pipeline.queue.logs import configure
+
     module = importlib.import_module(f"pipeline.bench.{name}")
+    settings = settings_module.load()
+    # Log lines go to stderr: standard output is the figures'.
+    configure(settings.log_level)
     with output.err.status(f"measuring {name}"):
-        figures = module.run(settings_module.load(), **options)
+        figures = module.run(settings, **options)
     figures["machine"] = machine()
     if as_json:
         output.print_json(figures)
