@@ -103,8 +103,12 @@ class LiveSource:
         fps: Frames a second to yield; ``None`` for every one that can be kept up with.
         params: How it is watched.
         name: Name of the camera; from its address when omitted.
-        patient: Begin without a first connection and keep trying, instead of raising.
+        patient: Connect in the background and keep trying, instead of waiting and raising.
         on_frame: Called from the reading thread when there is a new picture.
+
+    Attributes:
+        first_fault: Why the first connection of a patient source failed; ``None``: it did not, or is tried.
+        tried: The first connection of a patient source has been tried.
 
     Raises:
         SourceError: The first connection fails.
@@ -132,7 +136,9 @@ class LiveSource:
         self._failure: SourceError | None = None
         self._still = _Still(self.params)
         self._started = time.monotonic()
-        capture = self._connect()
+        self.first_fault: SourceError | None = None
+        self.tried = not patient
+        capture = None if patient else self._connect()
         if capture is None and not patient:
             raise why_not(uri, self.params.open_s)
         width, height = (
@@ -204,7 +210,12 @@ class LiveSource:
     def _read(self, capture: Any) -> None:
         away_since, reason = 0.0, "no picture after connecting"
         if capture is None:
-            self._enter("away", reason, away_since)
+            capture = self._connect()
+            if capture is None:
+                self.first_fault = why_not(self._uri, self.params.open_s)
+                reason = str(self.first_fault)
+                self._enter("away", reason, away_since)
+            self.tried = True
         while not self._stop.is_set():
             if capture is not None:
                 reason = self._drain(capture)
