@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,14 @@ from models.detect.wheelfiles import file_sha256
 from pipeline.errors import ModelError, ModelMissing
 
 
-def compile_model(file: Path, shape: Sequence[int], *, cache_dir: Path, threads: int) -> Any:
+def compile_model(
+    file: Path,
+    shape: Sequence[int],
+    *,
+    cache_dir: Path,
+    threads: int,
+    prepare: Callable[[Any], Any] | None = None,
+) -> Any:
     """Read, reshape and compile a model for the CPU.
 
     Importing a TensorFlow graph and compiling it takes ten seconds; both results are kept in
@@ -23,6 +30,8 @@ def compile_model(file: Path, shape: Sequence[int], *, cache_dir: Path, threads:
         shape: Fixed input shape, NHWC.
         cache_dir: Folder for compiled models.
         threads: CPU threads; 0 for all cores.
+        prepare: Changes the imported ``openvino.Model`` before it is kept; named functions only, the name is
+            part of the key it is kept under.
 
     Returns:
         A compiled model; call it with one array.
@@ -45,19 +54,29 @@ def compile_model(file: Path, shape: Sequence[int], *, cache_dir: Path, threads:
         options["INFERENCE_NUM_THREADS"] = threads
     try:
         core = ov.Core()
-        return core.compile_model(_imported(ov, core, file, shape, cache_dir), "CPU", options)
+        return core.compile_model(_imported(ov, core, file, shape, cache_dir, prepare), "CPU", options)
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot compile {file.name}: {str(error).splitlines()[0]}") from error
 
 
-def _imported(ov: Any, core: Any, file: Path, shape: Sequence[int], cache_dir: Path) -> Any:
+def _imported(
+    ov: Any,
+    core: Any,
+    file: Path,
+    shape: Sequence[int],
+    cache_dir: Path,
+    prepare: Callable[[Any], Any] | None,
+) -> Any:
     release = ov.__version__.split("-")[0]
     digest = file_sha256(file)[:16]
-    kept = cache_dir / f"{digest}-{'x'.join(map(str, shape))}-{release}.xml"
+    variant = "" if prepare is None else f"-{prepare.__name__}"
+    kept = cache_dir / f"{digest}-{'x'.join(map(str, shape))}-{release}{variant}.xml"
     if kept.is_file() and kept.with_suffix(".bin").is_file():
         return core.read_model(kept)
     model = core.read_model(file)
     model.reshape(list(shape))
+    if prepare is not None:
+        model = prepare(model)
     with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
         made = Path(folder) / kept.name
         ov.save_model(model, made, compress_to_fp16=False)

@@ -111,7 +111,7 @@ def test_a_camera_that_fails_does_not_touch_the_other(tmp_path: Path) -> None:
 
 @pytest.mark.needs("gstreamer-rtsp")
 def test_under_load_detectors_look_less_often_and_it_is_counted(tmp_path: Path) -> None:
-    """Given detectors too slow for the rate, when all moves, then looks are skipped, counted, taken up again."""
+    """Given detectors too slow for the rate, when all moves, then looks are skipped and counted."""
     with RtspCamera() as camera:
         detector = Detector(takes_s=0.45)
         case = Case(tmp_path, detector)
