@@ -104,9 +104,9 @@ def suppress(boxes: Array, scores: Array, min_score: float) -> tuple[Array, Arra
     found = scores[rows, classes + 1]
     y1, x1, y2, x2 = boxes[rows].T
     corners = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1).astype(np.float64)
-    kept = np.asarray(
-        cv2.dnn.NMSBoxesBatched(corners, found, classes.astype(np.int32), min_score, _OVERLAP), int
-    ).reshape(-1)
+    # Not its NMSBoxes: that one knows no classes.
+    chosen = cv2.dnn.NMSBoxesBatched(corners.tolist(), found.tolist(), classes.tolist(), min_score, _OVERLAP)
+    kept = np.asarray(chosen, int).reshape(-1)
     kept = kept[np.argsort(-found[kept], kind="stable")][:_MOST]
     return boxes[rows[kept]], (classes[kept] + 1).astype(np.float32), found[kept]
 

@@ -66,7 +66,8 @@ class RtspCamera:
         auth: ``none``, ``basic`` or ``digest``.
         user: Name to log in with.
         password: Password to log in with.
-        clip: MP4 file with H.264 to play over and over as it is, instead of a drawn picture.
+        clip: MP4 file with H.264 to send as it is, to each viewer from its beginning, instead of a drawn
+            picture.
         port: Where it listens; a free one when 0.
     """
 
@@ -154,9 +155,8 @@ def _free_port() -> int:
 
 def _launch_line(options: argparse.Namespace) -> str:
     if options.clip:
-        # identity sync: a file would otherwise be sent as fast as it can be read.
         return (
-            f"( multifilesrc location={options.clip} loop=true ! tsdemux ! h264parse ! identity sync=true "
+            f"( filesrc location={options.clip} ! qtdemux ! h264parse "
             "! rtph264pay name=pay0 pt=96 config-interval=-1 )"
         )
     coder = _ENCODERS[options.codec].format(kbit=512, gop=options.fps)
@@ -192,7 +192,8 @@ class _Server:
         server.set_service(str(options.port))
         factory = GstRtspServer.RTSPMediaFactory()
         factory.set_launch(_launch_line(options))
-        factory.set_shared(True)
+        # Viewers of a clip each get it from its beginning; those of the drawn picture see the same one.
+        factory.set_shared(not options.clip)
         factory.set_protocols(GstRtsp.RTSPLowerTrans.TCP)
         factory.connect("media-configure", self.configure)
         if options.auth != "none":

@@ -68,9 +68,14 @@ def model(
 
 
 @app.command()
-def detect(as_json: AsJson = False) -> None:
-    """Stage 1 on the bundled clips, against decoding alone."""
-    _run("detect", as_json)
+def detect(
+    rounds: Annotated[int, typer.Option("-n", min=1, help="How often each video is read each way.")] = 3,
+    cameras: Annotated[int, typer.Option(min=0, help="Cameras to simulate; 0: none.")] = 8,
+    dvr_scan: Annotated[str, typer.Option("--dvr-scan", help="The dvr-scan command to compare with.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Stage 1 against decoding alone and dvr-scan, on made 720p video and the bundled clips; many cameras."""
+    _run("detect", as_json, rounds=rounds, camera_count=cameras, dvr_scan=dvr_scan)
 
 
 @app.command("rtsp-soak")
