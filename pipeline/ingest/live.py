@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 FROZEN = "the picture froze"
 BROKEN = "the stream broke off"
 GAPS_KEPT = 200
+_LEAST_PAUSE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class LiveParams:
         frozen_s: With the same picture for so long, too; then after twice the time, and so on.
         frozen_change: Mean grey levels by which two pictures of a frozen encoder may differ: re-encoding the
             same picture changes it a little, a sensor's noise changes it more.
-        backoff_s: First pause before a new attempt; doubles each time.
+        backoff_s: First pause from one attempt to the next; doubles each time.
         backoff_max_s: Longest pause.
         give_up_s: A camera that is away for so long ends the stream; ``None``: never.
     """
@@ -71,7 +72,7 @@ class Health:
     """Counters of one camera since it was opened.
 
     Attributes:
-        state: ``up``, ``frozen`` or ``away``.
+        state: ``opening`` until the first frame of a patient source, then ``up``, ``frozen`` or ``away``.
         reason: Why it is not ``up``; empty otherwise.
         since_s: Stream time at which the state began.
         frame_s: Stream time of the last frame.
@@ -125,7 +126,7 @@ class LiveSource:
         on_frame: Callable[[], None] | None = None,
     ) -> None:
         self.params = params or LiveParams()
-        self.health = Health()
+        self.health = Health(state="opening" if patient else "up")
         self.gaps: deque[Gap] = deque(maxlen=GAPS_KEPT)
         self._uri, self._on_frame = uri, on_frame
         self._sampler = Sampler(fps)
@@ -197,12 +198,13 @@ class LiveSource:
             if frame is not None:
                 yield frame
 
-    def close(self) -> None:
-        """Stop reading; waits for the reader to end."""
+    def close(self, *, wait: bool = True) -> None:
+        """Stop reading; waits for the reader to end, which may take as long as its time-outs."""
         self._stop.set()
         with self._condition:
             self._condition.notify_all()
-        self._thread.join(timeout=self.params.open_s + self.params.stall_s)
+        if wait:
+            self._thread.join(timeout=self.params.open_s + self.params.stall_s)
 
     def _connect(self) -> Any:
         return open_camera(self._uri, open_s=self.params.open_s, read_s=self.params.stall_s)
@@ -245,6 +247,8 @@ class LiveSource:
                 return BROKEN
             if health.state == "away":
                 self._end_gap(health.since_s, now, health.reason)
+            elif health.state == "opening":
+                health.state, health.since_s = "up", now
             health.received += 1
             health.frame_s = now
             if not self._sampler.wants(now):
@@ -295,17 +299,20 @@ class LiveSource:
         self._log.warning("camera.back", reason=reason, gap_s=round(end_s - start_s, 1))
 
     def _come_back(self, away_since: float, reason: str) -> Any:
-        pause = self.params.backoff_s
+        pause, took_s = self.params.backoff_s, 0.0
         while not self._stop.is_set():
             limit = self.params.give_up_s
             if limit is not None and reason != FROZEN and self.now_s() - away_since > limit:
                 self._give_up(away_since, limit, reason)
                 return None
-            if self._stop.wait(pause):
+            # Time spent on an attempt that was never answered counts as pause: it spared the camera as well.
+            if self._stop.wait(max(pause - took_s, _LEAST_PAUSE_S)):
                 return None
             pause = min(pause * 2, self.params.backoff_max_s)
             self.health.reconnects += 1
+            asked = time.monotonic()
             capture = self._connect()
+            took_s = time.monotonic() - asked
             if capture is not None:
                 return capture
             if self.health.state == "frozen":

@@ -226,7 +226,12 @@ class CameraGroup:
         member = self._members.pop(key)
         for candidate in member.stream.finish():
             self._submit(candidate)
-        member.source.close()
+        live = member.live
+        if live is None:
+            member.source.close()
+        else:
+            # Its reader ends by itself: eight time-outs one after another are too long to wait for.
+            live.close(wait=False)
         if error is not None:
             self._on_fault(key, error)
         self._on_end(key, whole and error is None)

@@ -123,7 +123,7 @@ class _Books:
         reports = group.reports()
         for report in reports:
             self._gaps += gap_rows(report, self._run_id)
-            if self._states.get(report.camera, "up") != report.health.state:
+            if self._states.get(report.camera, "opening") != report.health.state:
                 say(camera=report.camera, state=report.health.state, reason=report.health.reason)
             self._states[report.camera] = report.health.state
         try:

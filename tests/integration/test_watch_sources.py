@@ -60,7 +60,7 @@ def until(condition: Callable[[], Any], timeout_s: float = 150) -> Any:
 def test_a_gap_is_in_the_store_and_a_killed_group_comes_back(
     watching: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    """Given a camera, when it is cut and its process killed, then the gap is a row and it is watched again."""
+    """Given a camera, when it is cut and its process killed, then the gap is a row and frames come again."""
     with RtspCamera(auth="digest", password=SECRET) as camera, Proxy(camera.port) as proxy:
         process = watching(f"gate=rtsp://guard:{SECRET}@127.0.0.1:{proxy.port}/stream")
         until((tmp_path / "data" / "sitrep.db").exists)
