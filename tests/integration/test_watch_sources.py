@@ -25,6 +25,23 @@ from pipeline.store.schema import clips, jobs
 SECRET = "watch-7730"
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the detectors' compiled models are kept from one test to the next."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, compiled: Path) -> Path:
+    """A data directory of the test that compiles nothing again."""
+    made = tmp_path / "data"
+    made.mkdir()
+    for name in ("openvino", "models"):
+        (compiled / name).mkdir(exist_ok=True)
+        (made / name).symlink_to(compiled / name)
+    return made
+
+
 @pytest.fixture
 def watching(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts ``sitrep watch`` in the background; stopped with Ctrl-C at the end."""
@@ -118,9 +135,9 @@ def test_a_clip_dropped_into_a_followed_folder_is_judged_once(
     assert found and {tuple(row) for row in found} == {("office", "live")}
 
 
-def test_cameras_that_are_all_not_there_end_it_with_a_line_each(tmp_path: Path) -> None:
+def test_cameras_that_are_all_not_there_end_it_with_a_line_each(data: Path) -> None:
     """Given wrong addresses only, when they are watched, then each is one line and the exit code says so."""
-    ran = sitrep("watch", "rtsp://u:geheim@127.0.0.1:9/x", "97", "--model", "fake", data_dir=tmp_path)
+    ran = sitrep("watch", "rtsp://u:geheim@127.0.0.1:9/x", "97", "--model", "fake", data_dir=data)
 
     assert ran.code == 1
     assert len(ran.error_lines) == 2, ran.err

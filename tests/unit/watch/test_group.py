@@ -16,6 +16,7 @@ from pipeline.errors import SitrepError
 from pipeline.ingest.live import LiveParams
 from pipeline.settings import Settings
 from pipeline.types import Candidate, Detections, Image, Poses
+from pipeline.watch import group
 from pipeline.watch.group import PAUSES_S, CameraGroup
 from tests.media import MemoryFrames, write_video
 from tests.unit.detect.test_stage import burning
@@ -110,13 +111,16 @@ def test_a_camera_that_fails_does_not_touch_the_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("gstreamer-rtsp")
-def test_under_load_detectors_look_less_often_and_it_is_counted(tmp_path: Path) -> None:
+def test_under_load_detectors_look_less_often_and_it_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Given detectors too slow for the rate, when all moves, then looks are skipped and counted."""
+    monkeypatch.setattr(group, "_CALM_S", 0.8)
     with RtspCamera() as camera:
         detector = Detector(takes_s=0.45)
         case = Case(tmp_path, detector)
         case.group.add("a", "gate", f"rtsp://127.0.0.1:{camera.port}/stream")
-        case.run(12)
+        case.run(7)
         loaded = case.group.reports()[0]
         level = case.group.level
         detector.takes_s = 0.0
