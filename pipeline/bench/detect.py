@@ -52,7 +52,7 @@ def run(
     rounds: int = 3,
     paths: Sequence[Path] | None = None,
     camera_count: int = 8,
-    camera_seconds: float = 30.0,
+    camera_seconds: float = 24.0,
     dvr_scan: str = "",
 ) -> dict[str, Any]:
     """Measure.
