@@ -68,6 +68,7 @@ class Settings(BaseSettings):
 
     detect_fps: float = Field(5.0, gt=0, le=60, description="Frames a second that stage 1 looks at.")
     cameras: Path | None = Field(None, description="Camera file: zones and thresholds; unset: the defaults.")
+    camera_groups: int = Field(0, ge=0, le=64, description="Processes that watch cameras; 0: one for eight.")
     detect_threads: int = Field(0, ge=0, description="CPU threads of the detectors; 0: all cores.")
     detector: str = Field(
         "ssd", description="Object detector: ssd, or an ONNX file with its layout beside it."

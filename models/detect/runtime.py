@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ def compile_model(
     cache_dir: Path,
     threads: int,
     second: Sequence[int] | None = None,
+    prepare: Callable[[Any], Any] | None = None,
 ) -> Any:
     """Read, reshape and compile a model for the CPU.
 
@@ -31,6 +32,8 @@ def compile_model(
         cache_dir: Folder for compiled models.
         threads: CPU threads; 0 for all cores.
         second: Fixed shape of the second input, where the model has one.
+        prepare: Changes the imported ``openvino.Model`` before it is kept; named functions only, the name is
+            part of the key it is kept under.
 
     Returns:
         A compiled model; call it with one array.
@@ -53,17 +56,26 @@ def compile_model(
         options["INFERENCE_NUM_THREADS"] = threads
     try:
         core = ov.Core()
-        return core.compile_model(_imported(ov, core, file, shape, cache_dir, second), "CPU", options)
+        made = _imported(ov, core, file, shape, cache_dir, second=second, prepare=prepare)
+        return core.compile_model(made, "CPU", options)
     except RuntimeError as error:
         raise ModelError(f"OpenVINO cannot compile {file.name}: {str(error).splitlines()[0]}") from error
 
 
 def _imported(
-    ov: Any, core: Any, file: Path, shape: Sequence[int], cache_dir: Path, second: Sequence[int] | None
+    ov: Any,
+    core: Any,
+    file: Path,
+    shape: Sequence[int],
+    cache_dir: Path,
+    *,
+    second: Sequence[int] | None,
+    prepare: Callable[[Any], Any] | None,
 ) -> Any:
     release = ov.__version__.split("-")[0]
     digest = file_sha256(file)[:16]
-    kept = cache_dir / f"{digest}-{'x'.join(map(str, shape))}-{release}.xml"
+    variant = "" if prepare is None else f"-{prepare.__name__}"
+    kept = cache_dir / f"{digest}-{'x'.join(map(str, shape))}-{release}{variant}.xml"
     if kept.is_file() and kept.with_suffix(".bin").is_file():
         return core.read_model(kept)
     model = core.read_model(file)
@@ -71,6 +83,8 @@ def _imported(
         model.reshape({model.inputs[0]: list(shape), model.inputs[1]: list(second)})
     else:
         model.reshape(list(shape))
+    if prepare is not None:
+        model = prepare(model)
     with tempfile.TemporaryDirectory(dir=cache_dir) as folder:
         made = Path(folder) / kept.name
         ov.save_model(model, made, compress_to_fp16=False)

@@ -33,9 +33,14 @@ def machine() -> dict[str, Any]:
 
 
 def _run(name: str, as_json: bool, **options: Any) -> None:
+    from pipeline.queue.logs import configure
+
     module = importlib.import_module(f"pipeline.bench.{name}")
+    settings = settings_module.load()
+    # Log lines go to stderr: standard output is the figures'.
+    configure(settings.log_level)
     with output.err.status(f"measuring {name}"):
-        figures = module.run(settings_module.load(), **options)
+        figures = module.run(settings, **options)
     figures["machine"] = machine()
     if as_json:
         output.print_json(figures)
@@ -63,6 +68,21 @@ def model(
 
 
 @app.command()
-def detect(as_json: AsJson = False) -> None:
-    """Stage 1 on the bundled clips, against decoding alone."""
-    _run("detect", as_json)
+def detect(
+    rounds: Annotated[int, typer.Option("-n", min=1, help="How often each video is read each way.")] = 3,
+    cameras: Annotated[int, typer.Option(min=0, help="Cameras to simulate; 0: none.")] = 8,
+    dvr_scan: Annotated[str, typer.Option("--dvr-scan", help="The dvr-scan command to compare with.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Stage 1 against decoding alone and dvr-scan, on made 720p video and the bundled clips; many cameras."""
+    _run("detect", as_json, rounds=rounds, camera_count=cameras, dvr_scan=dvr_scan)
+
+
+@app.command("rtsp-soak")
+def rtsp_soak(
+    minutes: Annotated[float, typer.Option(min=0.5, help="How long.")] = 30.0,
+    every: Annotated[float, typer.Option(min=10, help="Seconds from one fault to the next.")] = 30.0,
+    as_json: AsJson = False,
+) -> None:
+    """An RTSP camera with a fault every half minute: gaps on record, recovery times, memory."""
+    _run("rtsp_soak", as_json, minutes=minutes, every_s=every)

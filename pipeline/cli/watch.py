@@ -15,7 +15,15 @@ from pipeline.cli.tables import COLOURS
 
 
 def watch(
-    sources: Annotated[list[str], typer.Argument(help="rtsp:// or http:// addresses, clips, folders.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="rtsp:// or http:// addresses, webcams (0, /dev/video0), clips, folders; NAME=SOURCE."
+        ),
+    ],
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Keep looking for new clips in the folders named.")
+    ] = False,
     model: Annotated[str | None, typer.Option("--model", help="BACKEND[:NAME].")] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Prompt pack, ID[@VERSION].")] = None,
     detector: Annotated[str | None, typer.Option("--detector", help="ssd, or FILE.onnx.")] = None,
@@ -30,13 +38,18 @@ def watch(
 
     registry.check(settings.model)
     build_reasoner(settings, open_frame_store(settings)).check()
-    watching = Watch(settings, sources, on_row=_print, on_fault=output.fail)
+    watching = Watch(settings, sources, on_row=_print, on_fault=output.fail, on_state=_tell, follow=follow)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: watching.stop())
     output.err.print(f"watching {len(sources)} sources; Ctrl-C stops", highlight=False)
     watching.run()
     if watching.faults:
         raise typer.Exit(output.ExitCode.SOME_FAILED)
+
+
+def _tell(camera: str, state: str, reason: str) -> None:
+    said = f"camera {camera}: {state}" + (f", {reason}" if reason else "")
+    output.err.print(escape(said), highlight=False, soft_wrap=True)
 
 
 def _print(row: dict[str, Any]) -> None:

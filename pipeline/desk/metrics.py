@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pipeline.desk import health, queries
 from pipeline.desk.context import Desk, TheDesk, TheOperator
+from pipeline.store import cameras
 
 router = APIRouter(include_in_schema=False)
 
@@ -28,6 +30,8 @@ class StoreCollector(Collector):
         with self._desk.reading() as connection:
             state = health.look(connection, self._desk.broker)
             decided = queries.decision_counts(connection)
+            watched = cameras.listing(connection)
+        yield from camera_metrics(watched)
         age = GaugeMetricFamily(
             "sitrep_queue_age_seconds", "Age of the oldest waiting job of a lane.", labels=["lane"]
         )
@@ -57,6 +61,41 @@ class StoreCollector(Collector):
                 "When a worker last gave a sign of life.",
                 state.queue.worker_seen.timestamp(),
             )
+
+
+_COUNTERS = {
+    "frames": "Frames received.",
+    "sampled": "Frames stage 1 was offered.",
+    "dropped": "Sampled frames that were overwritten before stage 1 took them.",
+    "looks": "Looks of the detectors.",
+    "skipped": "Looks of the detectors that were left out because of the load.",
+    "reconnects": "Attempts to connect again.",
+    "gaps": "Times without usable frames that have ended.",
+    "gap_s": "Their length together, in seconds.",
+}
+
+
+def camera_metrics(rows: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+    """The metrics of cameras; counters start anew when a camera is opened anew."""
+    up = GaugeMetricFamily("sitrep_camera_up", "1 when usable frames come.", labels=["camera"])
+    lag = GaugeMetricFamily(
+        "sitrep_camera_lag_seconds", "Age of the last frame when stage 1 was done.", labels=["camera"]
+    )
+    seen = GaugeMetricFamily(
+        "sitrep_camera_frame_timestamp_seconds", "When the last frame came.", labels=["camera"]
+    )
+    for row in rows:
+        up.add_metric([row["camera"]], float(row["state"] == "up"))
+        lag.add_metric([row["camera"]], row["lag_s"])
+        if row["frame_at"] is not None:
+            seen.add_metric([row["camera"]], row["frame_at"].timestamp())
+    yield from (up, lag, seen)
+    for column, text in _COUNTERS.items():
+        name = "gap_seconds" if column == "gap_s" else column
+        counter = CounterMetricFamily(f"sitrep_camera_{name}", text, labels=["camera"])
+        for row in rows:
+            counter.add_metric([row["camera"]], row[column])
+        yield counter
 
 
 @router.get("/metrics")

@@ -132,8 +132,9 @@ class MotionGate:
             flow, camera = _flow(previous, grey)
             compensated = _compensate(previous, grey, shift, camera)
         mask = ((compensated > params.pixel_change) * np.uint8(255)).astype(np.uint8)
-        mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-        mask = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+        if mask.any():
+            mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+            mask = cv2.dilate(mask, np.ones((3, 3), np.uint8))
         area = float(np.count_nonzero(mask)) / mask.size
         peak = mean = 0.0
         if flow is not None:
@@ -152,7 +153,8 @@ class MotionGate:
             energy=float(compensated.mean()) / 255.0,
             mask=mask,
             foreground=foreground,
-            blobs=_blobs(mask, params.min_blob),
+            # Nothing moves most of the time: an empty mask is not searched.
+            blobs=_blobs(mask, params.min_blob) if area else (),
             flow=flow,
             flow_peak=peak,
             flow_mean=mean,

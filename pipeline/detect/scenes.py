@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.detect.boxes import iou_matrix
-from pipeline.detect.motion import MotionGate
+from pipeline.detect.motion import Motion, MotionGate
 from pipeline.detect.scene import AppearanceScorer, Scene
 from pipeline.detect.tracker import Tracker
 from pipeline.interfaces import Detector, PoseEstimator
@@ -47,6 +47,12 @@ class SceneReader:
         pose: Finds people's key points.
         appearance: Reads attributes off whole frames; optional.
         params: When the detectors look.
+
+    Attributes:
+        looks: How often the detector looked.
+        poses: How often the pose estimator did.
+        least_pause_s: The detectors look no more often than this, whatever moves: for times of overload.
+        skipped: How often they would have looked otherwise.
     """
 
     def __init__(
@@ -59,7 +65,10 @@ class SceneReader:
         self.params = params or LookParams()
         self.looks = 0
         self.poses = 0
-        self._detector, self._pose, self._appearance = detector, pose, appearance
+        self.skipped = 0
+        self.least_pause_s = 0.0
+        self.detector, self.pose = detector, pose
+        self._appearance = appearance
         self._gate, self._tracker = MotionGate(), Tracker()
         self._last_s: float | None = None
         self._looked_s = self._person_s = -1e9
@@ -75,24 +84,63 @@ class SceneReader:
             frame: The frame; times must rise from call to call.
             is_still: It is a single picture: everything looks at it.
         """
+        return read_together([(self, frame)], is_still=is_still)[0]
+
+    def _begin(self, frame: Frame, is_still: bool) -> _Look:
         small = self._gate.small(frame.image)
         motion = self._gate.update(small, frame.t_s)
         dt_s = 0.0 if self._last_s is None else frame.t_s - self._last_s
         self._last_s = frame.t_s
-        looked = is_still or frame.t_s - self._looked_s >= self._pause(motion.active) - 0.01
-        if not looked:
+        since = frame.t_s - self._looked_s + 0.01
+        due = is_still or since >= self._pause(motion.active)
+        looked = due and (is_still or since >= self.least_pause_s)
+        self.skipped += due and not looked
+        if looked:
+            self._looked_s = frame.t_s
+            self.looks += 1
+        return _Look(frame, dt_s, small, motion, looked)
+
+    def _pause(self, active: bool) -> float:
+        if not active:
+            return self.params.idle_every_s
+        return self.params.empty_every_s if self._empty >= self.params.empty_looks else 0.0
+
+    def _wants_pose(self, frame: Frame, detections: Detections, is_still: bool) -> bool:
+        if any(
+            label == "person" and score >= 0.2
+            for label, score in zip(detections.label, detections.score, strict=True)
+        ):
+            self._person_s = frame.t_s
+        found = len(detections) and float(detections.score.max()) >= 0.3
+        self._empty = 0 if found else self._empty + 1
+        self._probe += 1
+        return (
+            is_still
+            or frame.t_s - self._person_s <= self.params.pose_hold_s
+            or self._probe % self.params.pose_probe == 0
+        )
+
+    def _merge(self, frame: Frame, detections: Detections, poses: Poses) -> Detections:
+        self.poses += 1
+        merged = with_posed(detections, poses, self.params.pose_adds)
+        if len(merged) > len(detections):
+            self._person_s, self._empty = frame.t_s, 0
+        return merged
+
+    def _end(self, look: _Look, detections: Detections, poses: Poses, is_still: bool) -> Scene:
+        frame = look.frame
+        if not look.looked:
             return Scene(
                 frame,
-                dt_s,
-                small,
-                motion,
+                look.dt_s,
+                look.small,
+                look.motion,
                 False,
-                Detections.empty(),
-                Poses.empty(),
+                detections,
+                poses,
                 tracks=tuple(self._tracker.tracks),
                 attributes=self._attributes,
             )
-        detections, poses = self._look(frame, is_still)
         seen = self._tracker.update(detections, frame.t_s)
         if (
             self._appearance is not None
@@ -101,9 +149,9 @@ class SceneReader:
             self._attributes, self._scored_s = self._appearance.score(frame.image), frame.t_s
         return Scene(
             frame,
-            dt_s,
-            small,
-            motion,
+            look.dt_s,
+            look.small,
+            look.motion,
             True,
             detections,
             poses,
@@ -114,37 +162,47 @@ class SceneReader:
             self._attributes,
         )
 
-    def _pause(self, active: bool) -> float:
-        if not active:
-            return self.params.idle_every_s
-        return self.params.empty_every_s if self._empty >= self.params.empty_looks else 0.0
 
-    def _look(self, frame: Frame, is_still: bool) -> tuple[Detections, Poses]:
-        self._looked_s = frame.t_s
-        self.looks += 1
-        image: Image = frame.image
-        detections = self._detector.detect([image])[0]
-        if any(
-            label == "person" and score >= 0.2
-            for label, score in zip(detections.label, detections.score, strict=True)
-        ):
-            self._person_s = frame.t_s
-        found = len(detections) and float(detections.score.max()) >= 0.3
-        self._empty = 0 if found else self._empty + 1
-        self._probe += 1
-        wanted = (
-            is_still
-            or frame.t_s - self._person_s <= self.params.pose_hold_s
-            or self._probe % self.params.pose_probe == 0
-        )
-        if not wanted:
-            return detections, Poses.empty()
-        self.poses += 1
-        poses = self._pose.estimate([image])[0]
-        merged = with_posed(detections, poses, self.params.pose_adds)
-        if len(merged) > len(detections):
-            self._person_s, self._empty = frame.t_s, 0
-        return merged, poses
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What the motion gate made of a frame, and whether the detectors are to look at it."""
+
+    frame: Frame
+    dt_s: float
+    small: Image
+    motion: Motion
+    looked: bool
+
+
+def read_together(pairs: Sequence[tuple[SceneReader, Frame]], *, is_still: bool = False) -> list[Scene]:
+    """Measure one frame of each of several streams: those the detectors look at go to them as one batch.
+
+    Args:
+        pairs: A reader and its next frame, each reader once. All must share detector and pose estimator.
+        is_still: They are single pictures.
+
+    Returns:
+        One scene a pair, in order.
+    """
+    if not pairs:
+        return []
+    detector, pose = pairs[0][0].detector, pairs[0][0].pose
+    looks = [reader._begin(frame, is_still) for reader, frame in pairs]
+    chosen = [i for i, look in enumerate(looks) if look.looked]
+    detections = [Detections.empty() for _ in pairs]
+    poses = [Poses.empty() for _ in pairs]
+    if chosen:
+        for i, found in zip(chosen, detector.detect([pairs[i][1].image for i in chosen]), strict=True):
+            detections[i] = found
+    posed = [i for i in chosen if pairs[i][0]._wants_pose(pairs[i][1], detections[i], is_still)]
+    if posed:
+        for i, people in zip(posed, pose.estimate([pairs[i][1].image for i in posed]), strict=True):
+            poses[i] = people
+            detections[i] = pairs[i][0]._merge(pairs[i][1], detections[i], people)
+    return [
+        reader._end(look, detections[i], poses[i], is_still)
+        for i, ((reader, _), look) in enumerate(zip(pairs, looks, strict=True))
+    ]
 
 
 def with_posed(detections: Detections, poses: Poses, min_score: float) -> Detections:

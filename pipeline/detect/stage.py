@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,14 +14,14 @@ from pipeline.detect.catalog import TriggerFactory, make_triggers
 from pipeline.detect.events import Event, EventBuilder, EventParams
 from pipeline.detect.keyframes import FrameRing, store_views
 from pipeline.detect.registry import make_appearance_scorer, make_detector, make_pose_estimator
-from pipeline.detect.scene import AppearanceScorer
-from pipeline.detect.scenes import LookParams, SceneReader
+from pipeline.detect.scene import AppearanceScorer, Scene
+from pipeline.detect.scenes import LookParams, SceneReader, read_together
 from pipeline.errors import SourceError
 from pipeline.ingest import source_identity
 from pipeline.ingest.clock import Sampler
 from pipeline.interfaces import Detector, FrameSource, FrameStore, PoseEstimator, SourceInfo
 from pipeline.settings import Settings
-from pipeline.types import Candidate, Evidence, TriggerScore
+from pipeline.types import Candidate, Evidence, Frame, TriggerScore
 
 Progress = Callable[[float, float], None]
 """Told how many seconds of how many are done; the total is 0 when unknown."""
@@ -29,16 +30,31 @@ LIVE_EVENTS = EventParams(max_s=8.0)
 """On cameras an event that goes on is handed over sooner: somebody waits for it."""
 
 _MAX_OBJECTS = 20
+_CLOCK_SET_S = 0.5
 
 
 @dataclass(slots=True)
 class _Origin:
-    """Where candidates come from; ``began`` is the clock time of stream time 0, for cameras."""
+    """Where candidates come from.
+
+    For cameras ``began`` is the clock time of stream time 0, and ``ahead_s`` how far the machine's clock was
+    ahead of the one that never jumps when that was found out.
+    """
 
     info: SourceInfo
     identity: str
     camera: str
     began: datetime | None = None
+    ahead_s: float = 0.0
+
+    def keep_time(self, t_s: float) -> None:
+        """Follow the machine's clock when it is set while the camera runs."""
+        ahead_s = time.time() - time.monotonic()
+        if self.began is None:
+            self.began, self.ahead_s = datetime.now(UTC) - timedelta(seconds=t_s), ahead_s
+        elif abs(ahead_s - self.ahead_s) > _CLOCK_SET_S:
+            self.began += timedelta(seconds=ahead_s - self.ahead_s)
+            self.ahead_s = ahead_s
 
     def wall_time(self, start_s: float) -> str | None:
         if self.began is None:
@@ -81,6 +97,28 @@ class Stage1:
         self._cameras = cameras or Cameras()
         self._event_params, self._look_params = event_params, look_params
 
+    def stream(self, info: SourceInfo, camera: str) -> Stream:
+        """One stream's memory: motion, tracks, triggers. The detectors behind it are shared.
+
+        Args:
+            info: What is known about the source.
+            camera: Name of the camera, or of the clip.
+
+        Raises:
+            SourceError: The source cannot be read.
+        """
+        ring = FrameRing()
+        factories = self._cameras.triggers(camera) if self._triggers is None else self._triggers
+        params = self._event_params or (LIVE_EVENTS if info.is_live else EventParams())
+        return Stream(
+            _Origin(info, source_identity(info), camera),
+            SceneReader(self._detector, self._pose, self._appearance, self._look_params),
+            ring,
+            [EventBuilder(trigger, ring, params) for trigger in make_triggers(factories)],
+            Sampler(self._fps),
+            self._frame_store,
+        )
+
     def run(
         self, source: FrameSource, *, camera: str, on_progress: Progress | None = None
     ) -> Iterator[Candidate]:
@@ -95,13 +133,7 @@ class Stage1:
             SourceError: The source broke off. All candidates up to there have been yielded.
         """
         info = source.info
-        origin = _Origin(info, source_identity(info), camera)
-        reader = SceneReader(self._detector, self._pose, self._appearance, self._look_params)
-        ring = FrameRing()
-        factories = self._cameras.triggers(camera) if self._triggers is None else self._triggers
-        params = self._event_params or (LIVE_EVENTS if info.is_live else EventParams())
-        builders = [EventBuilder(trigger, ring, params) for trigger in make_triggers(factories)]
-        sampler = Sampler(self._fps)
+        stream = self.stream(info, camera)
         total_s = info.frame_count / info.fps if info.fps > 0 else 0.0
         broken: SourceError | None = None
         frames = iter(source.frames())
@@ -113,26 +145,62 @@ class Stage1:
                 broken, frame = error, None
             if frame is None:
                 break
-            if not info.is_still and not sampler.wants(frame.t_s):
+            if not stream.wants(frame):
                 continue
-            if info.is_live and origin.began is None:
-                origin.began = datetime.now(UTC) - timedelta(seconds=frame.t_s)
-            kept = ring.push(frame)
-            scene = reader.read(frame, is_still=info.is_still)
-            for builder in builders:
-                for event in builder.update(scene, kept):
-                    yield self._candidate(event, origin)
+            yield from look_together([(stream, frame)])[0]
             if on_progress is not None:
                 on_progress(min(frame.t_s, total_s) if total_s else frame.t_s, total_s)
-        for builder in builders:
-            for event in builder.finish():
-                yield self._candidate(event, origin)
+        yield from stream.finish()
         if broken is not None:
             raise broken
         if on_progress is not None and total_s:
             on_progress(total_s, total_s)
 
-    def _candidate(self, event: Event, origin: _Origin) -> Candidate:
+
+class Stream:
+    """What stage 1 remembers of one stream; made by :meth:`Stage1.stream`."""
+
+    def __init__(
+        self,
+        origin: _Origin,
+        reader: SceneReader,
+        ring: FrameRing,
+        builders: Sequence[EventBuilder],
+        sampler: Sampler,
+        frame_store: FrameStore,
+    ) -> None:
+        self.reader = reader
+        self._origin, self._ring, self._builders = origin, ring, builders
+        self._sampler, self._frame_store = sampler, frame_store
+
+    @property
+    def camera(self) -> str:
+        """Name of the camera, or of the clip."""
+        return self._origin.camera
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it is a single picture."""
+        return self._origin.info.is_still
+
+    def wants(self, frame: Frame) -> bool:
+        """Whether this frame is one to look at. Call once a frame, in order."""
+        return self.is_still or self._sampler.wants(frame.t_s)
+
+    def take_in(self, scene: Scene) -> list[Candidate]:
+        """Show the triggers one scene; candidates of the events that ended with it."""
+        origin = self._origin
+        if origin.info.is_live:
+            origin.keep_time(scene.t_s)
+        kept = self._ring.push(scene.frame)
+        return [self._candidate(event) for builder in self._builders for event in builder.update(scene, kept)]
+
+    def finish(self) -> list[Candidate]:
+        """Candidates of the events that go on when the stream ends."""
+        return [self._candidate(event) for builder in self._builders for event in builder.finish()]
+
+    def _candidate(self, event: Event) -> Candidate:
+        origin = self._origin
         info = origin.info
         shots = event.shots()
         if info.is_still:
@@ -155,6 +223,20 @@ class Stage1:
             zone=event.zone,
             wall_time=origin.wall_time(event.start_s),
         )
+
+
+def look_together(pairs: Sequence[tuple[Stream, Frame]]) -> list[list[Candidate]]:
+    """Look at one frame of each of several streams, with one batch for the detectors.
+
+    Args:
+        pairs: A stream and its next frame, each stream once; all from one :class:`Stage1`.
+
+    Returns:
+        Candidates of each stream, in order.
+    """
+    still = any(stream.is_still for stream, _ in pairs)
+    scenes = read_together([(stream.reader, frame) for stream, frame in pairs], is_still=still)
+    return [stream.take_in(scene) for (stream, _), scene in zip(pairs, scenes, strict=True)]
 
 
 def candidate_id(identity: str, event: Event, wall_time: str | None = None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image as Pillow
 
 from pipeline.errors import SourceError
+from pipeline.ingest.address import is_live
 from pipeline.ingest.sniff import EXTENSIONS, STILLS, Kind, sniff
 from pipeline.ingest.still import StillSource
 from pipeline.ingest.video import VideoFileSource
@@ -15,13 +16,6 @@ from pipeline.interfaces import FrameSource
 
 KNOWN = " ".join(sorted(EXTENSIONS))
 """Extensions Sitrep reads, for messages."""
-LIVE_SCHEMES = ("rtsp://", "rtsps://", "http://", "https://")
-"""Addresses that are cameras."""
-
-
-def is_live(uri: str) -> bool:
-    """Whether a source is a camera rather than a file or folder."""
-    return uri.lower().startswith(LIVE_SCHEMES)
 
 
 def find_clips(uri: str | Path) -> list[str]:

@@ -14,8 +14,10 @@ from pipeline.store.schema import (
     Deed,
     IncidentState,
     JobState,
+    camera_gaps,
     candidate_frames,
     candidates,
+    clips,
     frames,
     incidents,
     jobs,
@@ -64,6 +66,8 @@ def sweep(engine: Engine, frame_store: FileFrameStore, days: int) -> Removed:
         empty = ~exists().where(candidates.c.incident_id == incidents.c.incident_id)
         orphaned = delete(incidents).where(empty, incidents.c.updated_at < before)
         closed = connection.execute(orphaned).rowcount
+        connection.execute(delete(camera_gaps).where(camera_gaps.c.end_at < before))
+        connection.execute(delete(clips).where(clips.c.read_at < before))
         # Worker groups have new names at every start.
         connection.execute(delete(workers).where(workers.c.seen_at < utcnow() - timedelta(days=1)))
     removed = Removed(gone, closed, _remove_frames(engine, frame_store, before))

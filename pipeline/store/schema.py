@@ -393,3 +393,49 @@ workers = Table(
     Column("stopped_at", UtcDateTime()),
 )
 """Worker groups and when they last gave a sign of life."""
+
+cameras = Table(
+    "cameras",
+    metadata,
+    Column("camera", String(200), primary_key=True),
+    _id("run_id"),
+    Column("uri", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Column("frame_at", UtcDateTime()),
+    Column("frames", Integer, nullable=False, default=0),
+    Column("sampled", Integer, nullable=False, default=0),
+    Column("dropped", Integer, nullable=False, default=0),
+    Column("looks", Integer, nullable=False, default=0),
+    Column("skipped", Integer, nullable=False, default=0),
+    Column("reconnects", Integer, nullable=False, default=0),
+    Column("gaps", Integer, nullable=False, default=0),
+    Column("gap_s", Float, nullable=False, default=0.0),
+    Column("lag_s", Float, nullable=False, default=0.0),
+    Column("updated_at", UtcDateTime(), nullable=False),
+)
+"""How each watched camera is; counters since it was opened. ``uri`` holds no credentials."""
+
+camera_gaps = Table(
+    "camera_gaps",
+    metadata,
+    Column("gap_id", Integer, primary_key=True, autoincrement=True),
+    Column("camera", String(200), nullable=False),
+    _id("run_id"),
+    Column("reason", Text, nullable=False),
+    Column("start_at", UtcDateTime(), nullable=False),
+    Column("end_at", UtcDateTime(), nullable=False),
+    Index(None, "camera", "start_at"),
+    Index(None, "end_at"),
+)
+"""Times without usable frames: what nobody could have seen."""
+
+clips = Table(
+    "clips",
+    metadata,
+    _id("identity", primary_key=True),
+    Column("path", Text, nullable=False),
+    _id("run_id"),
+    Column("read_at", UtcDateTime(), nullable=False, default=utcnow),
+)
+"""Clips of followed folders that have been read, by their content."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from pipeline.errors import StoreError
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision. Known here so that an up-to-date database is recognised without loading alembic."""
 _FOLDER = Path(__file__).parent
 
