@@ -58,12 +58,15 @@ class Score:
             ``person_down``, ``crash``, ``crowd``, ...); empty when the model has no such reading.
         category: Event type it finds most likely, or ``None``.
         elapsed_ms: Time of the forward pass, shared evenly over a batch.
+        seen_log_odds: The same by what the images and measurements say alone, before words of the prompt
+            moved it; ``None`` when the model cannot tell them apart.
     """
 
     log_odds: float
     attributes: Mapping[str, float] = field(default_factory=dict)
     category: str | None = None
     elapsed_ms: float = 0.0
+    seen_log_odds: float | None = None
 
 
 class SitrepChatModel(BaseChatModel):

@@ -137,7 +137,7 @@ class EmbeddedChatModel(SitrepChatModel):
                 for inquiry, features, odds in zip(inquiries, seen, language, strict=True)
             ]
             each = (time.perf_counter() - start) * 1e3 / len(inquiries)
-        return [Score(s.log_odds, s.attributes, s.category, each) for s in scores]
+        return [replace(score, elapsed_ms=each) for score in scores]
 
     def narrate(self, inquiry: Inquiry, score: Score) -> str:
         """The report as JSON: English by the tower, Korean by grammar, both from the same facts."""
@@ -216,7 +216,8 @@ class EmbeddedChatModel(SitrepChatModel):
         shown = {name: float(value) for name, value in attributes.items()}
         if inquiry.site_context and head > 0 and term < -1:
             shown[report.EXPECTED] = float(1 / (1 + np.exp(np.clip(total, -30, 30))))
-        return Score(total, shown, _category(inquiry.event_type, total, shown))
+        category = _category(inquiry.event_type, total, shown)
+        return Score(total, shown, category, seen_log_odds=float(head))
 
     def _remember(self, key: bytes, memory: Memory) -> None:
         self._memories[key] = memory

@@ -44,6 +44,7 @@ def decide(
     policy: Policy,
     *,
     calibrated: Thresholds | None = None,
+    seen: float | None = None,
     grounded: bool | None = None,
     error: str | None = None,
     site_context: str = "",
@@ -56,6 +57,8 @@ def decide(
         score: Calibrated probability of a real incident; ``None`` or NaN when there is none.
         policy: The site's policy; its thresholds win over ``calibrated``.
         calibrated: Operating point found on validation data, if any.
+        seen: The score by what images and measurements say alone, if the model can tell. Words about the
+            site may turn an escalation into a review; a dismissal is for the eyes, or for the policy.
         grounded: ``False`` when the narrative says what nothing supports.
         error: Why there is no score.
         site_context: What the site says about itself; may call an event type expected.
@@ -70,6 +73,9 @@ def decide(
         )
     state, action, finding = _by_score(score, limits, say)
     reason = say.plain(finding, action)
+    if action is Action.DISMISS and seen is not None and seen >= limits.dismiss_below:
+        state, action = VerdictState.UNCERTAIN, Action.REVIEW
+        reason = say.despite(finding, say.words_only(), action)
     if policy.read_site_context and candidate.event_type in expected_by_context(site_context):
         rule = rule.model_copy(update={"expected": True})
     blocked = _blocked(candidate, rule, policy, say)

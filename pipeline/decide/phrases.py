@@ -70,6 +70,13 @@ class Phrases:
             "보고 내용이 탐지 결과로 뒷받침되지 않으므로",
         )
 
+    def words_only(self) -> str:
+        """Without the words about the site the score would not dismiss it."""
+        return self._pick(
+            "only what is said about the site speaks against it, and words dismiss nothing",
+            "현장 설명만으로는 종결하지 않으므로",
+        )
+
     def disabled(self) -> str:
         """The policy switched the event type off."""
         return self._pick("the policy does not watch for this here", "정책상 이곳에서 감시하지 않으므로")

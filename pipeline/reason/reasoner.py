@@ -176,24 +176,30 @@ class PromptReasoner:
         if not math.isfinite(score.log_odds):
             error = ReplyError(f"the model's score is {score.log_odds}", raw=repr(score))
             return self._failed(item, error, timings=timings)
-        calibrated = self._site.calibrations.read(
-            score.log_odds,
-            self.model.model_id,
-            item.prompt,
-            item.candidate.event_type,
-            still=all(frame.view is not View.MOTION for frame in item.candidate.key_frames),
-        )
+        calibrated = self._calibrated(item, score.log_odds)
+        seen = None
+        if score.seen_log_odds is not None and math.isfinite(score.seen_log_odds):
+            seen = self._calibrated(item, score.seen_log_odds).probability
         said: Narrative | None = None
         found: Grounding | None = None
-        if self._wants_words(item, calibrated):
+        if self._wants_words(item, calibrated, seen):
             try:
                 said, timings["narrative"] = self._narrate(_inquiry(item), score)
             except ReplyError as error:
                 return self._failed(item, error, timings=timings, log_odds=score.log_odds)
             found = check(said, item.candidate, score.attributes, calibrated.probability)
-        return self._verdict(item, score, calibrated, words=(said, found), timings=timings)
+        return self._verdict(item, score, calibrated, seen=seen, words=(said, found), timings=timings)
 
-    def _wants_words(self, item: _Asked, calibrated: Calibrated) -> bool:
+    def _calibrated(self, item: _Asked, log_odds: float) -> Calibrated:
+        return self._site.calibrations.read(
+            log_odds,
+            self.model.model_id,
+            item.prompt,
+            item.candidate.event_type,
+            still=all(frame.view is not View.MOTION for frame in item.candidate.key_frames),
+        )
+
+    def _wants_words(self, item: _Asked, calibrated: Calibrated, seen: float | None) -> bool:
         if self.settings.narrate is not Narrate.ESCALATED:
             return self.settings.narrate is Narrate.ALL
         decision = decide(
@@ -201,6 +207,7 @@ class PromptReasoner:
             calibrated.probability,
             self._site.policy(),
             calibrated=calibrated.thresholds,
+            seen=seen,
             site_context=item.rendered.site_context if item.rendered else "",
         )
         return decision.action is not Action.DISMISS
@@ -216,6 +223,7 @@ class PromptReasoner:
         score: Score,
         calibrated: Calibrated,
         *,
+        seen: float | None,
         words: tuple[Narrative | None, Grounding | None],
         timings: dict[str, float],
     ) -> Verdict:
@@ -225,6 +233,7 @@ class PromptReasoner:
             calibrated.probability,
             self._site.policy(),
             calibrated=calibrated.thresholds,
+            seen=seen,
             grounded=found.grounded if found else None,
             site_context=item.rendered.site_context if item.rendered else "",
             language=self.settings.language,

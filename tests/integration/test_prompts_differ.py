@@ -69,16 +69,17 @@ def test_a_site_in_the_prompt_flips_falls_and_an_equal_prompt_nothing(run, tmp_p
     assert told.flips == ()
     assert told.verdict.startswith(NO_EVIDENCE)
 
-    # The version that explains falls: each loses its score and is dismissed, and the report calls that worse
+    # The version that explains falls: each loses its score, nobody is called any more, and a person may look
     other = lab.try_prompt(run, "incident@1.1.0")
     before = {row["candidate_id"]: row for row in other.before.rows}
     falls = [row for row in other.after.rows if row["event_type"] == "fall"]
     assert falls
     assert all(row["log_odds"] < before[row["candidate_id"]]["log_odds"] - 2 for row in falls)
     flips = [flip for flip in lab.compare(other).flips if flip.row["event_type"] == "fall"]
-    reached = [row for row in falls if before[row["candidate_id"]]["decision"] != "dismiss"]
+    reached = [row for row in falls if before[row["candidate_id"]]["decision"] == "escalate"]
     assert len(flips) == len(reached) > 0
-    assert all(flip.after and flip.after["decision"] == "dismiss" for flip in flips)
-    assert [flip.better for flip in flips] == [False] * len(flips)
+    assert all(flip.after and flip.after["decision"] == "review" for flip in flips)
+    # Somebody still looks: neither better nor worse
+    assert [flip.better for flip in flips] == [None] * len(flips)
     # Two scenes are too few to call it evidence
     assert lab.compare(other).verdict == NO_EVIDENCE

@@ -156,6 +156,16 @@ def test_an_ungrounded_report_keeps_a_dismissal_from_being_silent() -> None:
     assert decide(candidate(), 0.9, policy(), grounded=False).action is Action.ESCALATE
 
 
+def test_words_about_the_site_dismiss_nothing() -> None:
+    """Given images that speak for an incident, when only words speak against it, then a person looks."""
+    by_words = decide(candidate(), 0.01, policy(), seen=0.6)
+    assert (by_words.state, by_words.action) == (VerdictState.UNCERTAIN, Action.REVIEW)
+    assert "words dismiss nothing" in by_words.reason
+    assert decide(candidate(), 0.01, policy(), seen=0.1).action is Action.DISMISS
+    told = policy(expected=["fall"], expected_action="dismiss")
+    assert decide(candidate(), 0.01, told, seen=0.6).action is Action.DISMISS, "the policy may"
+
+
 def test_reasons_speak_korean() -> None:
     told = [decide(candidate(), score, policy(), language="ko").reason for score in (0.1, 0.3, 0.9)]
     assert told[0] == "점수 0.10: 기준 0.20 미만이므로 오경보로 처리합니다."
