@@ -366,7 +366,7 @@ def _narrative(facts: Facts, main: str, scene: str, pick: Pick) -> str:
     ways = (f"{main}. {scene}. {ending}.", f"{main}. {ending}.", f"{main}, and {lowered(scene)}. {ending}.")
     if facts.others_seen:
         # An incident that the alarm is not about must not be left out for brevity.
-        ways = (ways[0], ways[2])
+        return pick((ways[0], ways[2]))
     return pick(ways if scene_first else ways[:2])
 
 
