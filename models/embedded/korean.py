@@ -207,7 +207,8 @@ def _scene(facts: Facts) -> str:
     if has_people and named and facts.people < 2:
         return "그 밖에 인식된 것은 없습니다"
     if facts.people:
-        return f"화면에 {with_particle(people(facts.people), '이')} 있습니다"
+        more = " 이상" if facts.people > 1 else ""
+        return f"화면에 {with_particle(people(facts.people) + more, '이')} 있습니다"
     if has_people:
         return "화면에 사람이 있습니다"
     if has_vehicles:
