@@ -103,6 +103,18 @@ _SIMILAR: Mapping[EventType, str] = {
     EventType.CROWDING: "화면이 붐비는 것처럼 보입니다",
     EventType.TRAFFIC_ACCIDENT: "화면 속 모습이 차량 충돌과 비슷합니다",
 }
+_SUSPECTED: Mapping[EventType, str] = {
+    EventType.FALL: "쓰러짐이 의심됩니다",
+    EventType.FIRE: "화재가 의심됩니다",
+    EventType.SMOKE: "연기 발생이 의심됩니다",
+    EventType.VIOLENCE: "몸싸움이 의심됩니다",
+    EventType.INTRUSION: "침입이 의심됩니다",
+    EventType.LOITERING: "배회가 의심됩니다",
+    EventType.CROWDING: "인파 밀집이 의심됩니다",
+    EventType.ABANDONED_OBJECT: "버려진 물건이 의심됩니다",
+    EventType.TRAFFIC_ACCIDENT: "차량 충돌이 의심됩니다",
+    EventType.OTHER: "평소와 다른 움직임이 의심됩니다",
+}
 _UNSEEN: Mapping[EventType, str] = {
     EventType.FALL: "쓰러진 사람은 보이지 않습니다",
     EventType.FIRE: "불꽃은 보이지 않습니다",
@@ -177,6 +189,8 @@ def measure_korean(measure: Measure) -> str:
 def _main(facts: Facts) -> str:
     if facts.reading is Reading.FALSE:
         return _UNSEEN[facts.event_type]
+    if facts.reading is Reading.UNCLEAR:
+        return _SUSPECTED[facts.event_type]
     certain = facts.main_seen and facts.reading is Reading.REAL
     if certain or facts.event_type not in _SIMILAR:
         return _SEEN[facts.event_type]
@@ -189,17 +203,19 @@ def _scene(facts: Facts) -> str:
     has_people, has_vehicles = "person" in facts.seen, "vehicle" in facts.seen
     if has_people and has_vehicles:
         return "화면에 사람과 차량이 있습니다"
-    if has_people and facts.main_seen and facts.people < 2 and facts.event_type in _ABOUT_PEOPLE:
-        return "그 밖에 눈에 띄는 것은 없습니다"
+    named = facts.main_seen and facts.reading is Reading.REAL and facts.event_type in _ABOUT_PEOPLE
+    if has_people and named and facts.people < 2:
+        return "그 밖에 인식된 것은 없습니다"
     if facts.people:
-        return f"화면에 {with_particle(people(facts.people), '이')} 있습니다"
+        more = " 이상" if facts.people > 1 else ""
+        return f"화면에 {with_particle(people(facts.people) + more, '이')} 있습니다"
     if has_people:
         return "화면에 사람이 있습니다"
     if has_vehicles:
         return "화면에 차량이 있습니다"
     if "animal" in facts.seen:
         return "화면에 동물이 있습니다"
-    return "그 밖에 눈에 띄는 것은 없습니다"
+    return "그 밖에 인식된 것은 없습니다"
 
 
 def _title(facts: Facts) -> str:
@@ -238,7 +254,12 @@ def write(facts: Facts) -> dict[str, object]:
     else:
         narrative = f"{main}. {scene}. {with_particle(name, '은')} {_STATES[facts.reading]}."
         if facts.reading is Reading.FALSE:
-            narrative = f"{main}. {scene}. 이 경보는 {_STATES[facts.reading]}."
+            ending = (
+                "화면을 확인해 볼 필요가 있습니다"
+                if facts.others_seen
+                else f"이 경보는 {_STATES[facts.reading]}"
+            )
+            narrative = f"{main}. {scene}. {ending}."
     actions = {
         Reading.REAL: _ACTIONS[facts.event_type],
         Reading.UNCLEAR: "조치하기 전에 화면과 실시간 영상을 확인하십시오.",

@@ -97,6 +97,22 @@ _REAL_UNSEEN: Mapping[EventType, tuple[str, ...]] = {
     EventType.INTRUSION: ("Something entered the watched zone", "There is movement in the watched zone"),
     EventType.LOITERING: ("Something stays in the area", "There is lasting presence in the area"),
 }
+_SUSPECTED: Mapping[EventType, tuple[str, ...]] = {
+    EventType.FALL: ("A fall is suspected", "The alarm suspects a fall"),
+    EventType.FIRE: ("A fire is suspected", "The alarm suspects a fire"),
+    EventType.SMOKE: ("Smoke is suspected", "The alarm suspects smoke"),
+    EventType.VIOLENCE: ("A fight is suspected", "The alarm suspects a fight"),
+    EventType.CROWDING: ("A dense crowd is suspected", "The alarm suspects a dense crowd"),
+    EventType.TRAFFIC_ACCIDENT: ("A crash is suspected", "The alarm suspects a crash"),
+    EventType.INTRUSION: ("An intrusion is suspected", "The alarm suspects an intrusion"),
+    EventType.LOITERING: ("Loitering is suspected", "The alarm suspects loitering"),
+    EventType.ABANDONED_OBJECT: (
+        "An object left behind is suspected",
+        "The alarm suspects an object left behind",
+    ),
+    EventType.OTHER: ("Unusual activity is suspected", "The alarm suspects unusual activity"),
+}
+"""For scores that leave doubt: what the alarm claims, not what the picture looks like."""
 _FALSE: Mapping[EventType, tuple[str, ...]] = {
     EventType.FALL: (
         "Nobody is seen lying on the ground after a fall",
@@ -220,7 +236,8 @@ _OTHERS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-_NOTHING_ELSE = ("Nothing else stands out", "Nothing else of note is visible", "Nothing more can be made out")
+# Of what was recognised, never of the scene: what the model misses may well be there.
+_NOTHING_ELSE = ("Nothing else was recognised", "Nothing more was recognised")
 _ABOUT_PEOPLE = frozenset(
     {
         EventType.FALL,
@@ -248,10 +265,11 @@ def listed(items: Sequence[str]) -> str:
 
 
 def people_phrase(count: int) -> str:
-    """``one person``, ``three people``, ``several people``."""
+    """``one person``, ``at least three people``, ``several people``."""
     if count >= len(_NUMBERS):
         return "several people"
-    return f"{_NUMBERS[count]} {'person' if count == 1 else 'people'}"
+    # Detectors overlook people more often than they invent them.
+    return "one person" if count == 1 else f"at least {_NUMBERS[count]} people"
 
 
 def main_clause(facts: Facts, pick: Pick) -> str:
@@ -259,6 +277,8 @@ def main_clause(facts: Facts, pick: Pick) -> str:
     event = facts.event_type
     if facts.reading is Reading.FALSE:
         return pick(_FALSE[event])
+    if facts.reading is Reading.UNCLEAR:
+        return pick(_SUSPECTED[event])
     certain = facts.main_seen and facts.reading is Reading.REAL
     if certain or event not in _REAL_UNSEEN:
         return pick(_REAL_SEEN[event])
@@ -276,14 +296,16 @@ def scene_clause(facts: Facts, pick: Pick) -> str:
     has_people, has_vehicles = "person" in facts.seen, "vehicle" in facts.seen
     if has_people and has_vehicles:
         return pick(("People and vehicles are in view", "The scene shows people and vehicles"))
-    if has_people and facts.main_seen and facts.people < 2 and facts.event_type in _ABOUT_PEOPLE:
+    # Only the clause of a real incident has already named the person.
+    named = facts.main_seen and facts.reading is Reading.REAL and facts.event_type in _ABOUT_PEOPLE
+    if has_people and named and facts.people < 2:
         return pick(_NOTHING_ELSE)
     if facts.people:
         who = people_phrase(facts.people)
         are = "is" if facts.people == 1 else "are"
         return raised(pick((f"{who} {are} in view", f"{who} {are} visible", f"the detectors see {who}")))
     if has_people:
-        return pick(("People are in view", "At least one person is in view"))
+        return pick(("At least one person is in view", "Someone is in view"))
     if has_vehicles:
         return pick(("Vehicles are in view", "The scene shows vehicles", "At least one vehicle is in view"))
     if "animal" in facts.seen:
@@ -305,7 +327,7 @@ def _title(facts: Facts, pick: Pick) -> str:
 
 
 def _narrative(facts: Facts, main: str, scene: str, pick: Pick) -> str:
-    # "Nothing else stands out" makes no sense before what it follows.
+    # "Nothing else was recognised" makes no sense before what it follows.
     scene_first = scene not in _NOTHING_ELSE
     if facts.reading is Reading.FALSE and facts.others_seen:
         return pick(
@@ -316,11 +338,11 @@ def _narrative(facts: Facts, main: str, scene: str, pick: Pick) -> str:
         )
     if facts.reading is Reading.FALSE:
         ways = (
-            f"{main}. {scene}, and the scene looks ordinary.",
-            f"{main}; {lowered(scene)}. Nothing here calls for action.",
+            f"{main}. {scene}, and nothing recognised supports the alarm.",
+            f"{main}; {lowered(scene)}. The alarm looks false.",
             f"{scene}. {main}, so the alarm looks false.",
         )
-        return pick(ways if scene_first else ways[:2])
+        return pick(ways if scene_first else ways[1:2])
     if facts.reading is Reading.UNCLEAR:
         ways = (
             f"{main}, but the pictures do not settle it. {scene}.",
@@ -339,10 +361,13 @@ def _narrative(facts: Facts, main: str, scene: str, pick: Pick) -> str:
         (
             "This looks like a real incident",
             "The alarm appears to be real",
-            "Someone should look at it now",
+            "It should be looked at now",
         )
     )
     ways = (f"{main}. {scene}. {ending}.", f"{main}. {ending}.", f"{main}, and {lowered(scene)}. {ending}.")
+    if facts.others_seen:
+        # An incident that the alarm is not about must not be left out for brevity.
+        return pick((ways[0], ways[2]))
     return pick(ways if scene_first else ways[:2])
 
 

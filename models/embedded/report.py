@@ -18,7 +18,9 @@ from pipeline.types import EventType, Evidence
 SEEN_AT = 0.5
 """An attribute from this probability on is stated as seen."""
 OTHERS_SEEN_AT = 0.8
-"""An incident attribute that the alarm is not about is stated from here on: nobody asked for it."""
+"""An attribute that the alarm is not about is stated from here on: nobody asked for it."""
+SEVERAL = 5
+"""From here on people are told as "several", so that counts need not agree."""
 ABSENT_AT = 0.35
 """An attribute below this probability may be stated as not seen."""
 REAL_LOG_ODDS = 0.5
@@ -183,33 +185,33 @@ def reading_of(score: Score) -> Reading:
     return Reading.UNCLEAR if score.log_odds > FALSE_LOG_ODDS else Reading.FALSE
 
 
-def _count(evidence: Evidence, labels: tuple[str, ...], fact: str) -> int:
+def _count(evidence: Evidence, labels: tuple[str, ...], fact: str) -> tuple[int, int]:
+    """Most seen at once: by the detections and by the trigger, which has its own detector for people."""
     counted = sum(int(evidence.counts.get(label, 0)) for label in labels)
     measured = evidence.facts.get(fact)
-    return max(
-        counted, int(measured) if isinstance(measured, (int, float)) and math.isfinite(measured) else 0
-    )
+    return counted, int(measured) if isinstance(measured, (int, float)) and math.isfinite(measured) else 0
 
 
 def gather(inquiry: Inquiry, score: Score) -> Facts:
     """The facts of one judged candidate."""
     event, evidence = inquiry.event_type, inquiry.evidence
     reading = reading_of(score)
-    people, vehicles = (
-        _count(evidence, ("person",), "person_count"),
-        _count(evidence, _VEHICLES, "vehicle_count"),
-    )
+    people_counts = _count(evidence, ("person",), "person_count")
+    people, vehicles = max(people_counts), max(_count(evidence, _VEHICLES, "vehicle_count"))
     probabilities = score.attributes
     main = MAIN_ATTRIBUTE.get(event, "")
-    seen = [name for name in _SCENERY if probabilities.get(name, 0.0) >= SEEN_AT]
-    seen += [n for n in _INCIDENTS if probabilities.get(n, 0.0) >= (SEEN_AT if n == main else OTHERS_SEEN_AT)]
+    seen = [
+        n
+        for n in (*_INCIDENTS, *_SCENERY)
+        if probabilities.get(n, 0.0) >= (SEEN_AT if n == main else OTHERS_SEEN_AT)
+    ]
     seen.sort(key=(*_INCIDENTS, *_SCENERY).index)
     if reading is Reading.FALSE:
         # A report that calls the alarm false must not also state what the alarm claims.
         seen = [name for name in seen if name != main or name in _SCENERY]
-    seen = [name for name in seen if name not in ("person", "vehicle")]
-    seen += ["person"] * (people > 0 or probabilities.get("person", 0.0) >= SEEN_AT)
-    seen += ["vehicle"] * (vehicles > 0 or probabilities.get("vehicle", 0.0) >= SEEN_AT)
+    found = {"person": people > 0, "vehicle": vehicles > 0}
+    scenery = [name for name, detected in found.items() if detected or name in seen]
+    seen = [name for name in seen if name not in found] + scenery
     absent: tuple[str, ...] = ()
     if main and main not in seen and (reading is Reading.FALSE or probabilities.get(main, 1.0) < ABSENT_AT):
         absent = (main,)
@@ -219,7 +221,8 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
         reading=reading,
         seen=tuple(sorted(set(seen), key=seen.index)),
         absent=absent,
-        people=people,
+        # No number where the two counts differ and few are there: one of them is wrong.
+        people=people if min(people_counts) in (0, people) or min(people_counts) >= SEVERAL else 0,
         vehicles=vehicles,
         measures=measures_of(event, evidence),
         duration="" if single else shown(inquiry.duration_s),

@@ -184,3 +184,55 @@ def test_automaton_joins_only_what_some_wording_joins():
     assert automaton.after([1]) == [2, 4]
     assert automaton.after([1, 2]) == [3]
     assert automaton.after([5]) == []
+
+
+@pytest.mark.parametrize("event", list(EventType))
+def test_doubt_is_told_as_what_the_alarm_suspects(event):
+    """Given a score that leaves doubt, When it is worded, Then only the alarm is quoted, whatever is seen."""
+    main = report.MAIN_ATTRIBUTE.get(event, "person")
+    for seen in ((), ("person",), (main,)):
+        for wording in variations(Facts(event, Reading.UNCLEAR, seen=seen), 48):
+            assert re.search(r"suspect", wording["observation"])
+            assert "looks like" not in wording["narrative"]
+        assert "의심" in str(korean.write(Facts(event, Reading.UNCLEAR, seen=seen))["narrative"])
+
+
+@pytest.mark.parametrize("event", list(EventType))
+def test_absence_is_told_of_what_was_recognised_not_of_the_scene(event):
+    """Given a false alarm, When it is worded, Then no sentence vouches for the rest of the picture."""
+    for seen in ((), ("person",), ("vehicle",)):
+        for wording in variations(Facts(event, Reading.FALSE, seen=seen), 48):
+            said = " ".join(wording.values())
+            assert not re.search(r"ordinary|stands out|calls for action", said)
+
+
+def test_a_person_is_named_when_an_intrusion_alarm_is_in_doubt():
+    """Given one person and an unclear intrusion, When it is worded, Then the person is mentioned."""
+    facts = Facts(EventType.INTRUSION, Reading.UNCLEAR, seen=("person",), people=1)
+    assert "ne person" in phrases.plain(facts)["narrative"]
+    assert "사람 한 명" in str(korean.write(facts)["narrative"])
+
+
+def test_an_incident_beside_the_alarm_is_never_left_out():
+    """Given flames beside a smoke alarm, When it is worded, Then every narrative tells of the flames."""
+    facts = report.gather(inquiry(EventType.SMOKE), Score(5.0, {"smoke": 0.4, "fire": 0.97}))
+    for wording in variations(facts, 48):
+        assert "lames" in wording["narrative"]
+
+
+@pytest.mark.parametrize(
+    ("detected", "measured", "told"), [(1, 2, 0), (2, 2, 2), (2, 0, 2), (0, 3, 3), (5, 9, 9)]
+)
+def test_people_are_counted_only_where_the_counts_agree(detected, measured, told):
+    """Given two counts of people, When they differ and are few, Then only that people are there."""
+    facts = report.gather(
+        inquiry(EventType.FALL, {"person_count": measured}, {"person": detected}), Score(0.0)
+    )
+    assert facts.people == told
+    assert "person" in facts.seen
+
+
+def test_a_vehicle_no_detector_found_needs_a_sure_look():
+    """Given no detection, When the model half sees a vehicle, Then it is not told; when it is sure, it is."""
+    assert "vehicle" not in report.gather(inquiry(), Score(0.0, {"vehicle": 0.55})).seen
+    assert "vehicle" in report.gather(inquiry(), Score(0.0, {"vehicle": 0.9})).seen
