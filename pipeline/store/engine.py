@@ -8,6 +8,7 @@ where SQLite answers "locked" at once.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -74,7 +75,7 @@ def _sqlite(url: str, settings: Settings) -> Engine:
         # Transactions are begun by the listener below, not by the driver's guesses.
         connection.isolation_level = None
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _into_wal(cursor)
         # With WAL a crash of Sitrep loses nothing; a power cut may lose the last commits, never the file.
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.execute("PRAGMA foreign_keys=ON")
@@ -86,6 +87,23 @@ def _sqlite(url: str, settings: Settings) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _into_wal(cursor: sqlite3.Cursor) -> None:
+    """Put the database into WAL, which only one connection has to do, once in its life.
+
+    SQLite answers "locked" to this one change at once, without the busy timeout, while any other connection
+    is in a transaction: several processes opening a new database meet there.
+    """
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
 
 
 @contextmanager

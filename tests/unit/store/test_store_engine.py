@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -159,3 +160,18 @@ def test_wal_is_on(sqlite_store: Engine, settings: Settings) -> None:
     connection = sqlite3.connect(settings.data_dir / "sitrep.db")
     assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
     connection.close()
+
+
+def test_a_new_database_that_another_process_is_writing_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "sitrep.db"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE begun (x)")
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.5, other.rollback)
+    release.start()
+    engine = open_store(Settings(data_dir=tmp_path, database_url=None))
+    release.join()
+    other.close()
+    with read(engine) as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+    engine.dispose()
