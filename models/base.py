@@ -13,7 +13,7 @@ from typing import Any
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
-from pipeline.types import EventType, Evidence, KeyFrame
+from pipeline.types import EventType, Evidence, KeyFrame, VerdictState
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,9 @@ class Score:
         elapsed_ms: Time of the forward pass, shared evenly over a batch.
         seen_log_odds: The same by what the images and measurements say alone, before words of the prompt
             moved it; ``None`` when the model cannot tell them apart.
+        probability: What calibration makes of the log-odds, 0..1; the reasoner adds it before it asks for
+            words, which must agree with it. ``None`` until then.
+        state: What the thresholds make of that; as above.
     """
 
     log_odds: float
@@ -67,6 +70,8 @@ class Score:
     category: str | None = None
     elapsed_ms: float = 0.0
     seen_log_odds: float | None = None
+    probability: float | None = None
+    state: VerdictState | None = None
 
 
 class SitrepChatModel(BaseChatModel):

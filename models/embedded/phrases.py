@@ -396,9 +396,9 @@ def _reason(facts: Facts, pick: Pick) -> str:
             if measured
             else f"{grounds}."
         )
-    grounds = pick(
-        ("The pictures do not show what the alarm says", "Nothing in the pictures supports the alarm")
-    )
+    known = ("The pictures do not show what the alarm says", "Nothing in the pictures supports the alarm")
+    # Smoke beside a fire alarm may well support it.
+    grounds = pick(known[:1] if facts.others_seen else known)
     if not measured:
         return f"{grounds}."
     return pick((f"{grounds}; the trigger saw {measured}.", f"{grounds}, only {measured}."))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from models.base import Inquiry, Score
-from pipeline.types import EventType, Evidence
+from pipeline.types import EventType, Evidence, VerdictState
 
 SEEN_AT = 0.5
 """An attribute from this probability on is stated as seen."""
@@ -23,8 +23,10 @@ SEVERAL = 5
 """From here on people are told as "several", so that counts need not agree."""
 ABSENT_AT = 0.35
 """An attribute below this probability may be stated as not seen."""
+REAL_PROBABILITY = 0.5
 REAL_LOG_ODDS = 0.5
 FALSE_LOG_ODDS = -1.0
+"""Without a calibrated score: real from here on, false up to there."""
 EXPECTED = "expected_by_site"
 """Name, among a score's attributes, of the share of the site context in a "no"."""
 
@@ -177,9 +179,17 @@ def measure_english(measure: Measure) -> str:
 
 
 def reading_of(score: Score) -> Reading:
-    """The wording a score calls for."""
+    """The wording a score calls for: that of the decision, where one was taken.
+
+    A policy may escalate what is more likely false than real; that is no reason to call it real.
+    """
     if score.attributes.get(EXPECTED, 0.0) >= 0.5:
         return Reading.EXPECTED
+    if score.state is VerdictState.REJECTED:
+        return Reading.FALSE
+    if score.state is not None and score.probability is not None:
+        likely = score.state is VerdictState.CONFIRMED and score.probability >= REAL_PROBABILITY
+        return Reading.REAL if likely else Reading.UNCLEAR
     if score.log_odds >= REAL_LOG_ODDS:
         return Reading.REAL
     return Reading.UNCLEAR if score.log_odds > FALSE_LOG_ODDS else Reading.FALSE

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models.base import Inquiry, Score, SitrepChatModel
-from pipeline.decide import decide
+from pipeline.decide import Decision, decide
 from pipeline.errors import FrameStoreError, PromptError, ReplyError
 from pipeline.interfaces import FrameStore
 from pipeline.reason.calibration import Calibrated
@@ -104,7 +104,13 @@ class PromptReasoner:
         if item.inquiry is None:
             raise item.error or PromptError("the prompt cannot be rendered")
         attributes = verdict.provenance.params.get("attributes") or {}
-        score = Score(verdict.log_odds or 0.0, attributes, verdict.category)
+        score = Score(
+            verdict.log_odds or 0.0,
+            attributes,
+            verdict.category,
+            probability=verdict.score,
+            state=verdict.state,
+        )
         said, elapsed_ms = self._narrate(item.inquiry, score)
         found = check(said, candidate, attributes, verdict.score)
         params = {**verdict.provenance.params, "ungrounded": list(found.unsupported)}
@@ -182,13 +188,16 @@ class PromptReasoner:
             seen = self._calibrated(item, score.seen_log_odds).probability
         said: Narrative | None = None
         found: Grounding | None = None
-        if self._wants_words(item, calibrated, seen):
+        decision = self._decide(item, calibrated, seen)
+        if self._wants_words(decision):
+            score = replace(score, probability=calibrated.probability, state=decision.state)
             try:
                 said, timings["narrative"] = self._narrate(_inquiry(item), score)
             except ReplyError as error:
                 return self._failed(item, error, timings=timings, log_odds=score.log_odds)
             found = check(said, item.candidate, score.attributes, calibrated.probability)
-        return self._verdict(item, score, calibrated, seen=seen, words=(said, found), timings=timings)
+            decision = self._decide(item, calibrated, seen, grounded=found.grounded)
+        return self._verdict(item, score, calibrated, decision, words=(said, found), timings=timings)
 
     def _calibrated(self, item: _Asked, log_odds: float) -> Calibrated:
         return self._site.calibrations.read(
@@ -199,17 +208,23 @@ class PromptReasoner:
             still=all(frame.view is not View.MOTION for frame in item.candidate.key_frames),
         )
 
-    def _wants_words(self, item: _Asked, calibrated: Calibrated, seen: float | None) -> bool:
-        if self.settings.narrate is not Narrate.ESCALATED:
-            return self.settings.narrate is Narrate.ALL
-        decision = decide(
+    def _decide(
+        self, item: _Asked, calibrated: Calibrated, seen: float | None, *, grounded: bool | None = None
+    ) -> Decision:
+        return decide(
             item.candidate,
             calibrated.probability,
             self._site.policy(),
             calibrated=calibrated.thresholds,
             seen=seen,
+            grounded=grounded,
             site_context=item.rendered.site_context if item.rendered else "",
+            language=self.settings.language,
         )
+
+    def _wants_words(self, decision: Decision) -> bool:
+        if self.settings.narrate is not Narrate.ESCALATED:
+            return self.settings.narrate is Narrate.ALL
         return decision.action is not Action.DISMISS
 
     def _narrate(self, inquiry: Inquiry, score: Score) -> tuple[Narrative, float]:
@@ -222,22 +237,12 @@ class PromptReasoner:
         item: _Asked,
         score: Score,
         calibrated: Calibrated,
+        decision: Decision,
         *,
-        seen: float | None,
         words: tuple[Narrative | None, Grounding | None],
         timings: dict[str, float],
     ) -> Verdict:
         said, found = words
-        decision = decide(
-            item.candidate,
-            calibrated.probability,
-            self._site.policy(),
-            calibrated=calibrated.thresholds,
-            seen=seen,
-            grounded=found.grounded if found else None,
-            site_context=item.rendered.site_context if item.rendered else "",
-            language=self.settings.language,
-        )
         params = {
             **(item.params or {}),
             "calibrated": calibrated.calibrated,

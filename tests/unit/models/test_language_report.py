@@ -12,7 +12,7 @@ from models.embedded import korean, phrases, report
 from models.embedded.decoding import Automaton, ReportWriter, variations
 from models.embedded.korean import final_consonant, people, with_particle
 from models.embedded.report import Facts, Measure, Reading
-from pipeline.types import EventType, Evidence
+from pipeline.types import EventType, Evidence, VerdictState
 
 
 def inquiry(event=EventType.FALL, facts=None, counts=None, **more):
@@ -78,6 +78,28 @@ def test_reading_follows_score_and_site():
     assert report.reading_of(Score(0.0)) is Reading.UNCLEAR
     assert report.reading_of(Score(-3.0)) is Reading.FALSE
     assert report.reading_of(Score(-3.0, {report.EXPECTED: 0.8})) is Reading.EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("probability", "state", "reading"),
+    [
+        (0.7, VerdictState.CONFIRMED, Reading.REAL),
+        (0.2, VerdictState.CONFIRMED, Reading.UNCLEAR),
+        (0.7, VerdictState.UNCERTAIN, Reading.UNCLEAR),
+        (0.1, VerdictState.REJECTED, Reading.FALSE),
+    ],
+)
+def test_words_follow_the_decision_and_not_the_raw_score(
+    probability: float, state: VerdictState, reading: Reading
+) -> None:
+    for log_odds in (-3.0, 3.0):
+        assert report.reading_of(Score(log_odds, probability=probability, state=state)) is reading
+
+
+def test_smoke_beside_a_false_fire_alarm_is_not_called_no_support() -> None:
+    facts = report.gather(inquiry(EventType.FIRE), Score(-4.0, {"fire": 0.1, "smoke": 0.95}))
+    for pick in (lambda options: options[0], lambda options: options[-1]):
+        assert "Nothing in the pictures supports" not in phrases.write(facts, pick)["reason"]
 
 
 def test_measures_skip_what_is_not_a_number():

@@ -62,6 +62,7 @@ class ScriptedModel(SitrepChatModel):
     attributes: dict[str, float] = {}  # noqa: RUF012  # a pydantic field
     reply: str = json.dumps(REPORT)
     asked: list[Any] = []  # noqa: RUF012  # a pydantic field
+    told: list[Score] = []  # noqa: RUF012  # a pydantic field
 
     @property
     def _llm_type(self) -> str:
@@ -72,6 +73,7 @@ class ScriptedModel(SitrepChatModel):
         return [Score(self.log_odds, self.attributes) for _ in inquiries]
 
     def narrate(self, inquiry: Inquiry, score: Score) -> str:
+        self.told.append(score)
         return self.reply
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:

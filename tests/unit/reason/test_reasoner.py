@@ -136,6 +136,19 @@ def test_words_on_demand_leave_the_decision_alone(tmp_path: Path, frames: Memory
     assert told.timings_ms["narrative"] > 0
 
 
+@pytest.mark.parametrize("narrate", ["all", "on_demand"])
+def test_words_are_told_what_was_decided(tmp_path: Path, frames: MemoryFrames, narrate: str) -> None:
+    model = ScriptedModel(log_odds=-5.0)
+    judge = reasoner(tmp_path, frames, model=model, **{"narrate": narrate})
+    candidate = stored_candidate(frames)
+    verdict = judge.judge([candidate])[0]
+    if narrate == "on_demand":
+        judge.narrate(candidate, verdict)
+    (told,) = model.told
+    assert (told.state, told.probability) == (verdict.state, verdict.score)
+    assert told.state is VerdictState.REJECTED
+
+
 def test_an_ungrounded_dismissal_goes_to_a_person(tmp_path: Path, frames: MemoryFrames) -> None:
     reply = json.dumps({**REPORT, "narrative": "A man with a gun walks past a burning truck."})
     judge = reasoner(tmp_path, frames, model=ScriptedModel(log_odds=-5.0, reply=reply))
