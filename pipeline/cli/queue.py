@@ -31,13 +31,17 @@ def stats(as_json: AsJson = False) -> None:
         output.print_json(found.as_dict())
         return
     table = Table(title="Queue of record", title_justify="left")
-    states = list(next(iter(found.lanes.values())).by_state)
-    for column in ("lane", *states, "oldest waits", "messages"):
-        table.add_column(column, justify="left" if column == "lane" else "right", no_wrap=column == "lane")
-    for name, lane in found.lanes.items():
-        messages = "-" if lane.on_broker is None else str(lane.on_broker)
-        counts = [str(lane.by_state[state]) for state in states]
-        table.add_row(name, *counts, f"{lane.oldest_s:.0f} s", messages)
+    # A lane a column: the states side by side would not fit into 80 characters.
+    table.add_column("", no_wrap=True)
+    for name in found.lanes:
+        table.add_column(name, justify="right", no_wrap=True)
+    lanes = list(found.lanes.values())
+    for state in next(iter(lanes)).by_state:
+        table.add_row(state, *(str(lane.by_state[state]) for lane in lanes))
+    table.add_row("oldest waits", *(f"{lane.oldest_s:.0f} s" for lane in lanes))
+    table.add_row(
+        "messages on broker", *("-" if lane.on_broker is None else str(lane.on_broker) for lane in lanes)
+    )
     output.out.print(table)
     broker = "up" if found.broker_up else "not running (jobs are kept and wait)"
     alerts = ", ".join(f"{count} {state}" for state, count in found.alerts.items()) or "none"
