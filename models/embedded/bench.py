@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +15,8 @@ from models.embedded.baseline import TorchBaseline
 from models.embedded.model import EmbeddedChatModel
 from models.embedded.prompting import spliced, turn, visual_embeddings
 from models.embedded.vision import MANIFEST, WEIGHTS_DIR
-from models.embedded.vision_net import read_net
+from models.embedded.vision_net import NetFile, read_net
+from models.embedded.vision_scene import tiles
 from pipeline.types import Array, Image, View
 
 
@@ -28,9 +30,8 @@ class Race:
 
     def __init__(self, model: EmbeddedChatModel, threads: int) -> None:
         self._model, self._parts = model, model.parts()
-        files = json.loads((WEIGHTS_DIR / MANIFEST).read_text())["files"]
-        nets = [read_net(WEIGHTS_DIR / files[name]["file"]) for name in ("stills", "motion") if name in files]
-        self._motion = len(nets) - 1
+        nets = [*_nets(WEIGHTS_DIR), *_nets(WEIGHTS_DIR / "scene")]
+        self._motion, self._scene = len(nets) - 2, len(nets) - 1
         self._torch = TorchBaseline(self._parts.joint, nets, threads)
 
     def run(self, inquiries: Sequence[Inquiry], tokens: int) -> dict[str, float]:
@@ -75,12 +76,18 @@ class Race:
     def _torch_verdict(self, inquiry: Inquiry, prompt: Array) -> None:
         stills: list[Image] = []
         moving: list[Image] = []
-        for frame, image in zip(inquiry.key_frames, inquiry.images, strict=True):
+        scenes: list[Image] = []
+        twice = self._parts.head.wants_scene(inquiry.event_type, inquiry.key_frames)
+        for frame, image, again in zip(inquiry.key_frames, inquiry.images, twice, strict=True):
             picture = np.asarray(cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR), np.uint8)
+            if again:
+                scenes.append(picture)
             (moving if frame.view is View.MOTION else stills).append(picture)
         self._torch.see(stills, 0)
         if moving:
             self._torch.see(moving, self._motion)
+        if scenes:
+            self._torch.see([tile for picture in scenes for tile in tiles(picture)], self._scene)
         self._torch.last_logits(prompt)
 
     def _decode(self, prompt: Array, tokens: int) -> tuple[float, float]:
@@ -97,3 +104,8 @@ class Race:
         start = time.perf_counter()
         self._torch.decode(prompt, tokens)
         return ours, time.perf_counter() - start - read
+
+
+def _nets(folder: Path) -> list[NetFile]:
+    files = json.loads((folder / MANIFEST).read_text())["files"]
+    return [read_net(folder / files[name]["file"]) for name in ("stills", "motion") if name in files]

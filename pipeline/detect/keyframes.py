@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.errors import FrameStoreError
 from pipeline.interfaces import FrameStore
+from pipeline.resize import reduce
 from pipeline.types import Box, Frame, Image, KeyFrame, Moment, View
 
 FULL_SIDE = 960
@@ -181,8 +182,7 @@ def shrink(image: Image, side: int) -> Image:
     if longer <= side:
         return image
     size = (max(1, round(width * side / longer)), max(1, round(height * side / longer)))
-    small: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return small
+    return reduce(image, size)
 
 
 def store_views(shot: Shot, frame_store: FrameStore, *, is_still: bool = False) -> list[KeyFrame]:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.resize import fitted
 from pipeline.types import Array, Box, Image
 
 Mask = NDArray[np.uint8]
@@ -96,8 +97,7 @@ class MotionGate:
         height, width = image.shape[:2]
         scale = self.params.side / max(height, width)
         size = (max(2, round(width * scale)), max(2, round(height * scale)))
-        resized: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        return resized
+        return fitted(image, size)
 
     def update(self, small: Image, t_s: float) -> Motion:
         """Compare with the previous frame of the stream.

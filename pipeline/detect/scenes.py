@@ -20,7 +20,9 @@ class LookParams:
     """When the detectors look.
 
     Attributes:
-        idle_every_s: Without motion the detector still looks this often.
+        idle_every_s: Without motion the triggers are still told this often what is there.
+        refresh_s: That is what the last look found, as nothing has moved since, until it is this old.
+        held_every_s: While the gate is held open and nothing moves just now, it looks this often.
         empty_every_s: With motion, but nothing found in the last looks, it looks this often.
         empty_looks: How many looks that takes.
         pose_hold_s: Pose is estimated this long after a person was last seen.
@@ -31,6 +33,8 @@ class LookParams:
     """
 
     idle_every_s: float = 2.0
+    refresh_s: float = 6.0
+    held_every_s: float = 0.4
     empty_every_s: float = 0.4
     empty_looks: int = 4
     pose_hold_s: float = 1.5
@@ -50,6 +54,7 @@ class SceneReader:
 
     Attributes:
         looks: How often the detector looked.
+        repeats: How often its last finding was taken again, as nothing had moved.
         poses: How often the pose estimator did.
         least_pause_s: The detectors look no more often than this, whatever moves: for times of overload.
         skipped: How often they would have looked otherwise.
@@ -64,16 +69,18 @@ class SceneReader:
     ) -> None:
         self.params = params or LookParams()
         self.looks = 0
+        self.repeats = 0
         self.poses = 0
         self.skipped = 0
         self.least_pause_s = 0.0
         self.detector, self.pose = detector, pose
-        self._appearance = appearance
+        self.appearance = appearance
         self._gate, self._tracker = MotionGate(), Tracker()
         self._last_s: float | None = None
         self._looked_s = self._person_s = -1e9
         self._probe = 0
         self._empty = 0
+        self._known: _Known | None = None
         self._scored_s = -1e9
         self._attributes: Mapping[str, float] = {}
 
@@ -92,18 +99,32 @@ class SceneReader:
         dt_s = 0.0 if self._last_s is None else frame.t_s - self._last_s
         self._last_s = frame.t_s
         since = frame.t_s - self._looked_s + 0.01
-        due = is_still or since >= self._pause(motion.active)
+        due = is_still or since >= self._pause(motion)
         looked = due and (is_still or since >= self.least_pause_s)
         self.skipped += due and not looked
+        known = self._still_true(frame, motion) if looked and not is_still else None
         if looked:
             self._looked_s = frame.t_s
-            self.looks += 1
-        return _Look(frame, dt_s, small, motion, looked)
+            self.looks += known is None
+            self.repeats += known is not None
+        return _Look(frame, dt_s, small, motion, looked, known)
 
-    def _pause(self, active: bool) -> float:
-        if not active:
+    def _pause(self, motion: Motion) -> float:
+        if not motion.active:
             return self.params.idle_every_s
-        return self.params.empty_every_s if self._empty >= self.params.empty_looks else 0.0
+        empty = self.params.empty_every_s if self._empty >= self.params.empty_looks else 0.0
+        held = self.params.held_every_s if motion.area < self._gate.params.min_area else 0.0
+        return max(empty, held)
+
+    def _still_true(self, frame: Frame, motion: Motion) -> _Known | None:
+        """What the detectors found last, if nothing has moved since and it is not too old.
+
+        Any motion would have opened the gate, and an open gate has them look.
+        """
+        known = self._known
+        if known is None or motion.active or known.shape != frame.image.shape:
+            return None
+        return known if frame.t_s - known.t_s < self.params.refresh_s - 0.01 else None
 
     def _wants_pose(self, frame: Frame, detections: Detections, is_still: bool) -> bool:
         if any(
@@ -142,11 +163,14 @@ class SceneReader:
                 attributes=self._attributes,
             )
         seen = self._tracker.update(detections, frame.t_s)
+        if look.known is None:
+            self._known = _Known(frame.t_s, frame.image.shape, detections, poses)
         if (
-            self._appearance is not None
+            self.appearance is not None
+            and look.known is None
             and frame.t_s - self._scored_s >= self.params.appearance_every_s - 0.01
         ):
-            self._attributes, self._scored_s = self._appearance.score(frame.image), frame.t_s
+            self._attributes, self._scored_s = self.appearance.score(frame.image), frame.t_s
         return Scene(
             frame,
             look.dt_s,
@@ -172,6 +196,17 @@ class _Look:
     small: Image
     motion: Motion
     looked: bool
+    known: _Known | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the detectors found when they last looked."""
+
+    t_s: float
+    shape: tuple[int, ...]
+    detections: Detections
+    poses: Poses
 
 
 def read_together(pairs: Sequence[tuple[SceneReader, Frame]], *, is_still: bool = False) -> list[Scene]:
@@ -188,9 +223,9 @@ def read_together(pairs: Sequence[tuple[SceneReader, Frame]], *, is_still: bool 
         return []
     detector, pose = pairs[0][0].detector, pairs[0][0].pose
     looks = [reader._begin(frame, is_still) for reader, frame in pairs]
-    chosen = [i for i, look in enumerate(looks) if look.looked]
-    detections = [Detections.empty() for _ in pairs]
-    poses = [Poses.empty() for _ in pairs]
+    chosen = [i for i, look in enumerate(looks) if look.looked and look.known is None]
+    detections = [look.known.detections if look.known else Detections.empty() for look in looks]
+    poses = [look.known.poses if look.known else Poses.empty() for look in looks]
     if chosen:
         for i, found in zip(chosen, detector.detect([pairs[i][1].image for i in chosen]), strict=True):
             detections[i] = found

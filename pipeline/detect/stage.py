@@ -18,6 +18,7 @@ from pipeline.detect.scene import AppearanceScorer, Scene
 from pipeline.detect.scenes import LookParams, SceneReader, read_together
 from pipeline.errors import SourceError
 from pipeline.ingest import source_identity
+from pipeline.ingest.ahead import ahead
 from pipeline.ingest.clock import Sampler
 from pipeline.interfaces import Detector, FrameSource, FrameStore, PoseEstimator, SourceInfo
 from pipeline.settings import Settings
@@ -136,7 +137,8 @@ class Stage1:
         stream = self.stream(info, camera)
         total_s = info.frame_count / info.fps if info.fps > 0 else 0.0
         broken: SourceError | None = None
-        frames = iter(source.frames())
+        # A camera has its reader already.
+        frames = iter(source.frames()) if info.is_live or info.is_still else ahead(source.frames())
         while True:
             try:
                 frame = next(frames, None)

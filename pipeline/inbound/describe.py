@@ -17,7 +17,9 @@ from pipeline.interfaces import Detector, FrameSource, FrameStore, PoseEstimator
 from pipeline.settings import Settings
 from pipeline.types import Candidate
 
-_EVERY_PICTURE = LookParams(idle_every_s=0.0, empty_every_s=0.0, pose_hold_s=1e9, pose_probe=1)
+_EVERY_PICTURE = LookParams(
+    idle_every_s=0.0, refresh_s=0.0, held_every_s=0.0, empty_every_s=0.0, pose_hold_s=1e9, pose_probe=1
+)
 """Somebody chose these images: the detectors look at each."""
 _PICTURE_FPS = 60.0
 _FOREVER_S = 1e9

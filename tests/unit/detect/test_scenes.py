@@ -1,0 +1,83 @@
+"""When the detectors look, and what is told in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pipeline.detect.scene import Scene
+from pipeline.detect.scenes import LookParams, SceneReader
+from pipeline.types import Detections, Frame, Image, Poses
+from tests.unit.detect.scenes_for_tests import detections
+
+STEP_S = 0.2
+SIZE = (120, 160, 3)
+
+
+class Watchman:
+    """Sees the same person whenever it is asked, at another place each time so that answers differ."""
+
+    name = "watchman"
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def detect(self, images: Sequence[Image]) -> list[Detections]:
+        self.looks += len(images)
+        return [detections([("person", 0.9, (10 + self.looks, 10, 40, 100))]) for _ in images]
+
+    def estimate(self, images: Sequence[Image]) -> list[Poses]:
+        return [Poses.empty() for _ in images]
+
+
+def picture(moving: int = 0) -> Image:
+    image = np.full(SIZE, 90, np.uint8)
+    image[40:80, 10 + moving : 40 + moving] = 200
+    return image
+
+
+def watch(moves: Sequence[bool], params: LookParams | None = None) -> tuple[SceneReader, list[Scene]]:
+    man = Watchman()
+    reader = SceneReader(man, man, params=params)
+    scenes, place = [], 0
+    for index, moved in enumerate(moves):
+        place += 8 * moved
+        scenes.append(reader.read(Frame(picture(place % 100), index * STEP_S, index)))
+    return reader, scenes
+
+
+def test_in_a_still_scene_the_last_finding_is_told_again_until_it_is_old() -> None:
+    reader, scenes = watch([False] * 100)
+    told = [scene for scene in scenes if scene.looked]
+    boxes = [tuple(scene.detections.xyxy[0]) for scene in told]
+    # Every two seconds the triggers are told, but only one finding in six seconds is new.
+    assert len(set(boxes)) == reader.looks
+    assert reader.repeats > reader.looks / 2
+    assert reader.looks <= 6 + 20 / LookParams().refresh_s
+    assert all(scene.seen for scene in told), "a person who stands still keeps their track"
+
+
+def test_motion_after_a_still_spell_is_looked_at_at_once() -> None:
+    _, scenes = watch([False] * 40 + [True] * 10)
+    before = [scene.detections.xyxy[0][0] for scene in scenes[:40] if scene.looked]
+    for scene in scenes[40:]:
+        assert scene.looked and scene.motion.active
+        assert scene.detections.xyxy[0][0] > before[-1]
+
+
+def test_a_gate_that_is_merely_held_open_is_looked_through_at_half_the_rate() -> None:
+    _, scenes = watch([True] * 10 + [False] * 9)
+    held = scenes[10:]
+    assert all(scene.motion.active for scene in held)
+    assert 4 <= sum(scene.looked for scene in held) <= 6
+
+
+def test_a_change_of_resolution_is_looked_at_anew() -> None:
+    man = Watchman()
+    reader = SceneReader(man, man)
+    for index in range(30):
+        reader.read(Frame(picture(), index * STEP_S, index))
+    looks = reader.looks
+    reader.read(Frame(np.full((240, 320, 3), 90, np.uint8), 30 * STEP_S, 30))
+    assert reader.looks == looks + 1
