@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -168,15 +169,27 @@ def worker_of(process: psutil.Process, timeout: float = 60) -> psutil.Process:
     raise AssertionError("the scan started no worker")
 
 
-def test_killing_the_worker_in_the_middle_of_a_scan_loses_nothing(tmp_path: Path, backend: Settings) -> None:
+KILLED = [CLIPS / "fall-in-office-1.mp4", CLIPS / "fall-in-office-2.mp4", CLIPS / "store-aisle.mp4"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Rows of a scan in which nothing happens."""
+    folder = tmp_path_factory.mktemp("calm")
+    rows = folder / "calm.jsonl"
+    assert sitrep("scan", *KILLED, "--out", rows, "--model", "fake", data_dir=folder / "data").code == 0
+    return read_rows(rows)
+
+
+def test_killing_the_worker_in_the_middle_of_a_scan_loses_nothing(
+    tmp_path: Path, backend: Settings, undisturbed: list[dict[str, Any]]
+) -> None:
     # Given the candidates of an undisturbed scan
-    calm, disturbed = tmp_path / "calm.jsonl", tmp_path / "disturbed.jsonl"
-    clips = [CLIPS / "fall-in-office-1.mp4", CLIPS / "fall-in-office-2.mp4", CLIPS / "store-aisle.mp4"]
-    assert sitrep("scan", *clips, "--out", calm, "--model", "fake", data_dir=tmp_path / "a").code == 0
+    disturbed = tmp_path / "disturbed.jsonl"
 
     # When the whole worker group is killed while a slow model works
     process = subprocess.Popen(
-        command("scan", *clips, "--out", disturbed, "--model", "fake:sleep=1.5"),
+        command("scan", *KILLED, "--out", disturbed, "--model", "fake:sleep=1.5"),
         env=environment(tmp_path / "b", **servers_of(backend)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -190,7 +203,7 @@ def test_killing_the_worker_in_the_middle_of_a_scan_loses_nothing(tmp_path: Path
 
     # Then the scan ends with the same candidates, all judged
     assert process.returncode == 0, err
-    before, after = read_rows(calm), read_rows(disturbed)
+    before, after = undisturbed, read_rows(disturbed)
     assert {row["candidate_id"] for row in before} == {row["candidate_id"] for row in after}
     assert len(after) == len({row["candidate_id"] for row in after}) >= 2
     assert all(row["decision"] for row in after)

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 from sqlalchemy import select
-from support.command import CLIPS, command, environment, sitrep
+from support.command import CLIPS, command, environment, share_converted, sitrep
 from support.proxy import Proxy
 
 from pipeline import settings as settings_module
@@ -25,21 +25,10 @@ from pipeline.store.schema import clips, jobs
 SECRET = "watch-7730"
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the detectors' compiled models are kept from one test to the next."""
-    return tmp_path_factory.mktemp("compiled")
-
-
 @pytest.fixture(autouse=True)
-def data(tmp_path: Path, compiled: Path) -> Path:
+def data(tmp_path: Path) -> Path:
     """A data directory of the test that compiles nothing again."""
-    made = tmp_path / "data"
-    made.mkdir()
-    for name in ("openvino", "models"):
-        (compiled / name).mkdir(exist_ok=True)
-        (made / name).symlink_to(compiled / name)
-    return made
+    return share_converted(tmp_path / "data")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.command import share_converted
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -26,7 +27,7 @@ def run(tmp_path_factory) -> Path:
     command = [sys.executable, "-m", "pipeline.cli.main", "eval", "--model", "fake", "--clips", str(CLIPS)]
     done = subprocess.run(
         [*command, "--dataset", str(folder / "few.jsonl"), "--out", str(folder / "run")],
-        env={**os.environ, "SITREP_DATA_DIR": str(folder / "data")},
+        env={**os.environ, "SITREP_DATA_DIR": str(share_converted(folder / "data"))},
         capture_output=True,
         text=True,
         check=False,

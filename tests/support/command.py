@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +33,29 @@ class Ran:
         return [line for line in self.err.splitlines() if line.startswith("error:")]
 
 
+@cache
+def _converted() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="sitrep-converted-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def share_converted(data_dir: Path) -> Path:
+    """Have a data directory use the models this test run has converted, or convert them for all.
+
+    The first to need them converts them, as a new installation does; half a minute each time otherwise.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    for name in ("models", "openvino"):
+        (_converted() / name).mkdir(exist_ok=True)
+        if not (data_dir / name).exists():
+            (data_dir / name).symlink_to(_converted() / name)
+    return data_dir
+
+
 def environment(data_dir: Path, **extra: str) -> dict[str, str]:
     """The test's environment with no Sitrep setting but these."""
+    share_converted(data_dir)
     clean = {key: value for key, value in os.environ.items() if not key.startswith("SITREP_")}
     clean = {key: value for key, value in clean.items() if key not in ("REDIS_URL", "DATABASE_URL")}
     return {**clean, "SITREP_DATA_DIR": str(data_dir), "COLUMNS": "200", **extra}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
-from support.command import CLIPS
+from support.command import CLIPS, share_converted
 
 from pipeline.settings import Settings
 
@@ -18,7 +18,7 @@ def inbound_settings(data_dir: Path) -> Settings:
     """Settings with both tokens, the bundled clips as the clip folder, and the embedded model."""
     return Settings.model_validate(
         {
-            "data_dir": data_dir,
+            "data_dir": share_converted(data_dir),
             "detector_token": DETECTOR_TOKEN,
             "token": OPERATOR_TOKEN,
             "clip_folder": CLIPS,

@@ -6,7 +6,7 @@ import statistics
 from pathlib import Path
 
 import pytest
-from support.command import CLIPS
+from support.command import CLIPS, share_converted
 
 from pipeline.bench import cameras, detect, footage
 from pipeline.detect.motion import MotionGate
@@ -17,6 +17,7 @@ from pipeline.settings import Settings
 
 def test_ratios_are_medians_over_the_clips(settings: Settings) -> None:
     clips = [CLIPS / "fall-in-office-1.mp4", CLIPS / "store-aisle.mp4"]
+    share_converted(settings.data_dir)
 
     figures = detect.run(settings, rounds=1, paths=clips)
 

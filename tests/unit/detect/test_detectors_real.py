@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.command import share_converted
 
 from models.detect.coco import LABELS
 from models.detect.ssd import decode as decode_boxes
@@ -21,7 +22,7 @@ CLIPS = Path(__file__).resolve().parents[3] / "evaluation" / "clips"
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("data")
+    return share_converted(tmp_path_factory.mktemp("data"))
 
 
 def middle_frame(name: str, at_s: float) -> np.ndarray:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from support.command import share_converted
 
 from pipeline.detect.report import main
 
@@ -27,7 +28,7 @@ def test_development_incidents_are_flagged_under_their_own_type(
     clips = {kind: SHARED / "clips" / name for kind, name in WANTED.items()}
     if not all(clip.is_file() for clip in clips.values()):
         pytest.skip("the shared development footage is not on this machine")
-    monkeypatch.setenv("SITREP_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("SITREP_DATA_DIR", str(share_converted(tmp_path)))
     out = tmp_path / "found.jsonl"
     assert main(["--quiet", "--json", str(out), *map(str, clips.values())]) == 0
     found = {

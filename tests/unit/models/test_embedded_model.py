@@ -10,6 +10,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from support.command import share_converted
 
 from models.base import Inquiry, Score
 from models.embedded import connector as connector_module
@@ -70,7 +71,7 @@ def inquiry(event=EventType.VIOLENCE, seeds=(1, 2), site="", language="en", fact
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    settings = load(data_dir=tmp_path_factory.mktemp("data"), model_threads=1)
+    settings = load(data_dir=share_converted(tmp_path_factory.mktemp("data")), model_threads=1)
     loaded = create("", settings).load()
     yield loaded
     loaded.close()
@@ -187,7 +188,7 @@ def test_the_tower_sees_one_view_of_each_kind_and_prefers_the_peak():
 
 
 def test_a_model_that_was_closed_loads_again(tmp_path):
-    settings = load(data_dir=tmp_path, model_threads=1)
+    settings = load(data_dir=share_converted(tmp_path), model_threads=1)
     fresh = create_any("embedded", settings)
     assert isinstance(fresh, EmbeddedChatModel)
     assert fresh.model_id.startswith("embedded:sitrep-vlm@vision-")

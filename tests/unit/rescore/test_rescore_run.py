@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select, update
+from support.command import share_converted
 from support.queue_help import apart, candidate, verdict
 
 from pipeline.errors import JobError, PromptError
@@ -256,6 +257,7 @@ def test_flips_are_against_the_live_verdict(archive):
 
 def test_a_tree_of_clips_is_looked_through_once(settings, tmp_path):
     clips = Path(__file__).parents[3] / "evaluation" / "clips"
+    share_converted(settings.data_dir)
     tree = tmp_path / "tree" / "day1"
     tree.mkdir(parents=True)
     shutil.copy(clips / "car-and-cyclist.mp4", tree / "a.mp4")
