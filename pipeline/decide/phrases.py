@@ -24,15 +24,14 @@ class Phrases:
 
     def below(self, score: float, limit: float) -> str:
         """The score is under the dismissal threshold."""
-        return self._pick(
-            f"Score {score:.2f} is below {limit:.2f}", f"점수 {score:.2f}: 기준 {limit:.2f} 미만"
-        )
+        shown, against = told_apart(score, limit)
+        return self._pick(f"Score {shown} is below {against}", f"점수 {shown}: 기준 {against} 미만")
 
     def between(self, score: float, low: float, high: float) -> str:
         """The score lies between both thresholds."""
+        shown, above = told_apart(score, high)
         return self._pick(
-            f"Score {score:.2f} lies between {low:.2f} and {high:.2f}",
-            f"점수 {score:.2f}: {low:.2f}와 {high:.2f} 사이",
+            f"Score {shown} lies between {low:.2f} and {above}", f"점수 {shown}: {low:.2f}와 {above} 사이"
         )
 
     def outcome(self, action: Action) -> str:
@@ -101,3 +100,12 @@ class Phrases:
         return self._pick(
             f"at {clock} the policy does not escalate this", f"{clock}에는 정책상 전파하지 않으므로"
         )
+
+
+def told_apart(score: float, limit: float) -> tuple[str, str]:
+    """Two numbers with two decimals, or with as many as it takes to see that the first is the smaller."""
+    for digits in (2, 3, 4):
+        shown, against = f"{score:.{digits}f}", f"{limit:.{digits}f}"
+        if shown != against:
+            break
+    return shown, against

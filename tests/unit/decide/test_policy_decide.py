@@ -23,20 +23,20 @@ def candidate(event: str = "fall", **changes: Any) -> Candidate:
 
 
 @pytest.mark.parametrize(
-    ("score", "state", "action"),
+    ("score", "state", "action", "said"),
     [
-        (0.5, VerdictState.CONFIRMED, Action.ESCALATE),
-        (1.0, VerdictState.CONFIRMED, Action.ESCALATE),
-        (0.4999, VerdictState.UNCERTAIN, Action.REVIEW),
-        (0.2, VerdictState.UNCERTAIN, Action.REVIEW),
-        (0.1999, VerdictState.REJECTED, Action.DISMISS),
-        (0.0, VerdictState.REJECTED, Action.DISMISS),
+        (0.5, VerdictState.CONFIRMED, Action.ESCALATE, "Score 0.50 is at or above 0.50"),
+        (1.0, VerdictState.CONFIRMED, Action.ESCALATE, "Score 1.00 is at or above 0.50"),
+        (0.4999, VerdictState.UNCERTAIN, Action.REVIEW, "Score 0.4999 lies between 0.20 and 0.5000"),
+        (0.2, VerdictState.UNCERTAIN, Action.REVIEW, "Score 0.20 lies between 0.20 and 0.50"),
+        (0.1999, VerdictState.REJECTED, Action.DISMISS, "Score 0.1999 is below 0.2000"),
+        (0.0, VerdictState.REJECTED, Action.DISMISS, "Score 0.00 is below 0.20"),
     ],
 )
-def test_score_and_defaults(score: float, state: VerdictState, action: Action) -> None:
+def test_score_and_defaults(score: float, state: VerdictState, action: Action, said: str) -> None:
     decision = decide(candidate(), score, policy())
     assert (decision.state, decision.action) == (state, action)
-    assert f"{score:.2f}" in decision.reason
+    assert said in decision.reason
 
 
 @pytest.mark.parametrize("score", [None, float("nan"), float("inf")])
