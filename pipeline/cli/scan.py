@@ -89,8 +89,9 @@ def check_writable(path: Path) -> None:
         raise SourceError(f"{path} is a folder", hint="name a file for --out")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent):
-            pass
+        if not _is_special(path):
+            with tempfile.NamedTemporaryFile(dir=path.resolve().parent):
+                pass
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(13, "Permission denied")
     except OSError as error:
@@ -100,17 +101,28 @@ def check_writable(path: Path) -> None:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write all rows at once, so that nobody reads half a file.
+    """Write all rows at once, so that nobody reads half a file; pipes and devices are written to as they are.
 
     Raises:
         SourceError: The file cannot be written; the verdicts are in the database all the same.
     """
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as stream:
-            stream.write(lines(rows))
-        Path(stream.name).chmod(0o644)
-        Path(stream.name).replace(path)
+        if _is_special(path):
+            path.write_text(lines(rows), encoding="utf-8")
+            return
+        # Through a link to what it names: the link itself is the user's.
+        target = path.resolve()
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            part.write_text(lines(rows), encoding="utf-8")
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise SourceError(
             f"{path} cannot be written: {error.strerror}", hint="the verdicts are kept in the database"
         ) from error
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file()

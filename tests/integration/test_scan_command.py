@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import time
@@ -15,6 +16,7 @@ import pytest
 from support.command import CLIPS, command, environment, read_rows, servers_of, sitrep
 from support.servers import free_port
 
+from pipeline.cli.scan import write_rows
 from pipeline.settings import Settings
 from tests.media import cut, ffmpeg, needs_ffmpeg, write_video
 
@@ -120,6 +122,26 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(
     assert ran.code != 0
     assert len(ran.error_lines) == 1
     assert str(target) in ran.error_lines[0]
+
+
+def test_a_full_disk_is_said_and_a_device_stays_a_device(tmp_path: Path, data_dir: Path) -> None:
+    full = Path("/dev/full")
+    if not full.is_char_device():
+        pytest.skip("needs /dev/full")
+
+    ran = sitrep("scan", FALL, "--out", full, "--model", "fake", data_dir=data_dir)
+
+    assert ran.code != 0
+    assert len(ran.error_lines) == 1 and "No space left" in ran.error_lines[0]
+    assert full.is_char_device()
+
+
+def test_an_output_that_is_a_link_is_written_through(tmp_path: Path) -> None:
+    target, link = tmp_path / "real.jsonl", tmp_path / "link.jsonl"
+    link.symlink_to(target)
+    write_rows(link, [{"clip": "a"}])
+    assert link.is_symlink() and json.loads(target.read_text()) == {"clip": "a"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.jsonl", "real.jsonl"]
 
 
 @pytest.mark.parametrize(
