@@ -48,8 +48,12 @@ def test_made_video_moves_as_often_as_it_should(tmp_path: Path) -> None:
 
 
 @pytest.mark.needs("gstreamer-rtsp", "ffmpeg")
-def test_cameras_are_counted_and_what_is_left_out_too(settings: Settings, tmp_path: Path) -> None:
+def test_cameras_are_counted_and_what_is_left_out_too(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Given two simulated cameras, when they are watched, then each sends its rate and books are kept."""
+    monkeypatch.setattr(cameras, "STAGGER_S", 1.0)
+    share_converted(settings.data_dir)
     shape = footage.Shape(width=320, height=180, fps=10, seconds=24)
     clip = footage.make(tmp_path, "idle", shape)
 
