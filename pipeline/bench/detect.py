@@ -88,12 +88,7 @@ def run(
     }
     figures |= {"rounds": rounds, "detect_fps": settings.detect_fps, "clips": clips}
     if camera_count and not paths:
-        figures["cameras"] = cameras.measure(
-            settings.model_copy(update={"detect_threads": settings.detect_threads or 1}),
-            named[HEADLINE],
-            camera_count,
-            camera_seconds,
-        )
+        figures["cameras"] = cameras.measure(settings, named[HEADLINE], camera_count, camera_seconds)
     return figures
 
 

@@ -31,7 +31,6 @@ class MotionParams:
         min_blob: Share of the frame a single moving blob must cover to be listed.
         hold_s: The gate stays open this long after the last motion.
         global_share: From this share of raw change that compensation explains, a change is global.
-        background_s: Time constant of the background model.
     """
 
     side: int = 320
@@ -40,7 +39,6 @@ class MotionParams:
     min_blob: float = 0.0006
     hold_s: float = 2.0
     global_share: float = 0.35
-    background_s: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,6 @@ class Motion:
         area: Share of the frame that moved, 0..1.
         energy: Mean compensated grey-level change, 0..1 of full scale.
         mask: Moving pixels, (h, w) uint8 0/255 at analysis resolution.
-        foreground: Pixels unlike the learned background, same shape.
         blobs: Moving blobs as normalised boxes, largest first, at most 8.
         flow: Compensated flow at half the analysis resolution, (h/2, w/2, 2) frame widths per second;
             ``None`` when too little moved to measure it.
@@ -65,7 +62,6 @@ class Motion:
     area: float
     energy: float
     mask: Mask
-    foreground: Mask
     blobs: tuple[Box, ...] = ()
     flow: Array | None = None
     flow_peak: float = 0.0
@@ -83,14 +79,13 @@ class Motion:
 
 @dataclass(slots=True)
 class MotionGate:
-    """Keeps the previous frame and the background of one stream."""
+    """Keeps the previous frame of one stream."""
 
     params: MotionParams = field(default_factory=MotionParams)
     _previous: Mask | None = None
     _last_s: float = 0.0
     _open_until_s: float = 0.0
     _still: int = 0
-    _model: cv2.BackgroundSubtractor | None = None
 
     def small(self, image: Image) -> Image:
         """The frame at analysis resolution."""
@@ -111,17 +106,12 @@ class MotionGate:
         self._previous, self._last_s = grey, t_s
         if previous is None or previous.shape != grey.shape:
             # A new stream or a new resolution: look at it once, with nothing to compare to.
-            self._model = cv2.createBackgroundSubtractorMOG2(detectShadows=False)
-            self._model.apply(grey)
             self._open_until_s = t_s + self.params.hold_s
             nothing = np.zeros_like(grey)
-            return Motion(True, 0.0, 0.0, nothing, nothing)
-        assert self._model is not None
-        rate = min(1.0, dt / self.params.background_s)
-        foreground = self._model.apply(grey, learningRate=rate)
-        return self._compare(previous, grey, foreground, t_s, dt)
+            return Motion(True, 0.0, 0.0, nothing)
+        return self._compare(previous, grey, t_s, dt)
 
-    def _compare(self, previous: Mask, grey: Mask, foreground: Mask, t_s: float, dt: float) -> Motion:
+    def _compare(self, previous: Mask, grey: Mask, t_s: float, dt: float) -> Motion:
         params = self.params
         raw = cv2.absdiff(grey, previous)
         raw_area = float(np.count_nonzero(raw > params.pixel_change)) / raw.size
@@ -152,7 +142,6 @@ class MotionGate:
             area=area,
             energy=float(compensated.mean()) / 255.0,
             mask=mask,
-            foreground=foreground,
             # Nothing moves most of the time: an empty mask is not searched.
             blobs=_blobs(mask, params.min_blob) if area else (),
             flow=flow,

@@ -30,6 +30,7 @@ class LookParams:
             the detector misses.
         pose_adds: A person whom only the pose estimator sees counts from this score on.
         appearance_every_s: With motion, the whole frame's appearance is scored this often.
+        appearance_still_s: Without, this often.
     """
 
     idle_every_s: float = 2.0
@@ -41,6 +42,7 @@ class LookParams:
     pose_probe: int = 3
     pose_adds: float = 0.3
     appearance_every_s: float = 1.0
+    appearance_still_s: float = 12.0
 
 
 class SceneReader:
@@ -116,6 +118,9 @@ class SceneReader:
         held = self.params.held_every_s if motion.area < self._gate.params.min_area else 0.0
         return max(empty, held)
 
+    def _appearance_pause(self, motion: Motion) -> float:
+        return self.params.appearance_every_s if motion.active else self.params.appearance_still_s
+
     def _still_true(self, frame: Frame, motion: Motion) -> _Known | None:
         """What the detectors found last, if nothing has moved since and it is not too old.
 
@@ -141,6 +146,14 @@ class SceneReader:
             or self._probe % self.params.pose_probe == 0
         )
 
+    def _same_people(self, frame: Frame, motion: Motion, detections: Detections) -> _Known | None:
+        """Who was known before, if nothing moves just now and a look finds as many people."""
+        known = self._known
+        if known is None or known.shape != frame.image.shape or motion.area >= self._gate.params.min_area:
+            return None
+        before, now = (found.label.count("person") for found in (known.detected, detections))
+        return known if before == now else None
+
     def _merge(self, frame: Frame, detections: Detections, poses: Poses) -> Detections:
         self.poses += 1
         merged = with_posed(detections, poses, self.params.pose_adds)
@@ -148,7 +161,9 @@ class SceneReader:
             self._person_s, self._empty = frame.t_s, 0
         return merged
 
-    def _end(self, look: _Look, detections: Detections, poses: Poses, is_still: bool) -> Scene:
+    def _end(
+        self, look: _Look, detected: Detections, detections: Detections, poses: Poses, is_still: bool
+    ) -> Scene:
         frame = look.frame
         if not look.looked:
             return Scene(
@@ -164,11 +179,11 @@ class SceneReader:
             )
         seen = self._tracker.update(detections, frame.t_s)
         if look.known is None:
-            self._known = _Known(frame.t_s, frame.image.shape, detections, poses)
+            self._known = _Known(frame.t_s, frame.image.shape, detected, detections, poses)
         if (
             self.appearance is not None
             and look.known is None
-            and frame.t_s - self._scored_s >= self.params.appearance_every_s - 0.01
+            and frame.t_s - self._scored_s >= self._appearance_pause(look.motion) - 0.01
         ):
             self._attributes, self._scored_s = self.appearance.score(frame.image), frame.t_s
         return Scene(
@@ -201,10 +216,11 @@ class _Look:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What the detectors found when they last looked."""
+    """What was found when last looked: by the detector alone, with whom pose added, and the poses."""
 
     t_s: float
     shape: tuple[int, ...]
+    detected: Detections
     detections: Detections
     poses: Poses
 
@@ -229,13 +245,22 @@ def read_together(pairs: Sequence[tuple[SceneReader, Frame]], *, is_still: bool 
     if chosen:
         for i, found in zip(chosen, detector.detect([pairs[i][1].image for i in chosen]), strict=True):
             detections[i] = found
-    posed = [i for i in chosen if pairs[i][0]._wants_pose(pairs[i][1], detections[i], is_still)]
+    detected, posed = list(detections), []
+    for i in chosen:
+        reader, frame = pairs[i]
+        wants = reader._wants_pose(frame, detections[i], is_still)
+        same = None if is_still else reader._same_people(frame, looks[i].motion, detections[i])
+        if same is not None:
+            poses[i] = same.poses
+            detections[i] = with_posed(detections[i], same.poses, reader.params.pose_adds)
+        elif wants:
+            posed.append(i)
     if posed:
         for i, people in zip(posed, pose.estimate([pairs[i][1].image for i in posed]), strict=True):
             poses[i] = people
             detections[i] = pairs[i][0]._merge(pairs[i][1], detections[i], people)
     return [
-        reader._end(look, detections[i], poses[i], is_still)
+        reader._end(look, detected[i], detections[i], poses[i], is_still)
         for i, ((reader, _), look) in enumerate(zip(pairs, looks, strict=True))
     ]
 

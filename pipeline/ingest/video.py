@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from pipeline.interfaces import SourceInfo
 from pipeline.types import Frame
 
 _COPY_AGAIN = "copy or export the clip again"
+# The other half is for looking at the frames, which goes on meanwhile; more threads decode less per core.
+_THREADS = max(1, (os.cpu_count() or 2) // 2)
 
 
 class VideoFileSource:
@@ -98,7 +101,7 @@ class VideoFileSource:
             self._capture = None
 
     def _open(self, kind: Kind | None) -> Any:
-        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, _THREADS])
         if not capture.isOpened():
             why = "cannot be opened any more" if kind is None else why_no_video(self._path, kind)
             raise SourceError(f"{self._path} {why}", hint=_COPY_AGAIN)

@@ -52,7 +52,7 @@ class Stream:
             Frame(small, t_s, self.index),
             self.step_s if self.index else 0.0,
             small,
-            Motion(True, 0.0, 0.0, blank, blank, flow_peak=flow_peak),
+            Motion(True, 0.0, 0.0, blank, flow_peak=flow_peak),
             True,
             found,
             poses or Poses.empty(),

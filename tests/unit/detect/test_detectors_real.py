@@ -5,10 +5,12 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import openvino as ov
 import pytest
 from support.command import share_converted
 
 from models.detect.coco import LABELS
+from models.detect.ssd import _DISTRIBUTION, _GRAPH, _PACKAGE, _SHA256, KEPT
 from models.detect.ssd import decode as decode_boxes
 from models.detect.wheelfiles import wheel_file, zip_member
 from pipeline.detect.registry import make_detector, make_pose_estimator
@@ -16,6 +18,7 @@ from pipeline.detect.report import main
 from pipeline.errors import ConfigError, ModelMissing
 from pipeline.ingest import open_source
 from pipeline.interfaces import Detector, PoseEstimator
+from pipeline.resize import fitted
 
 CLIPS = Path(__file__).resolve().parents[3] / "evaluation" / "clips"
 
@@ -41,6 +44,38 @@ def test_detector_sees_people_and_cars_in_bundled_clips(data_dir: Path) -> None:
         assert found.xyxy.shape == (len(found), 4) and found.xyxy.dtype == np.float32
         assert (found.xyxy[:, 2] <= frame.shape[1]).all() and (found.xyxy >= 0).all()
         assert list(found.score) == sorted(found.score, reverse=True)
+
+
+@pytest.mark.slow
+def test_leaving_classes_out_changes_nothing_for_the_others(data_dir: Path) -> None:
+    """The published graph computes 90 classes; the trimmed one says the same about those it keeps."""
+    core = ov.Core()
+    published = core.read_model(wheel_file(_PACKAGE, _DISTRIBUTION, _GRAPH, _SHA256))
+    published.reshape([1, 300, 300, 3])
+    whole = core.compile_model(published, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    wanted = [number for number in LABELS if number in KEPT]
+    assert wanted == list(KEPT)
+    compared = 0
+    for name, at_s in (
+        ("campus-walkers.mp4", 2.0),
+        ("car-and-cyclist.mp4", 3.0),
+        ("bottles-on-table.mp4", 1.0),
+    ):
+        picture = fitted(middle_frame(name, at_s), (300, 300))
+        found = whole(np.ascontiguousarray(picture[None, ..., ::-1]))
+        parts = ("boxes", "classes", "scores")
+        boxes, classes, scores = (np.asarray(found[f"detection_{part}:0"])[0] for part in parts)
+        published_boxes = {
+            (int(number), round(float(score), 3)): box
+            for box, number, score in zip(boxes, classes, scores, strict=True)
+            if score >= 0.31 and int(number) in KEPT
+        }
+        ours = make_detector("ssd", data_dir, threads=1).detect([picture])[0]
+        strong = [row for row, score in enumerate(ours.score) if score >= 0.31]
+        said = [(ours.label[row], round(float(ours.score[row]), 3)) for row in strong]
+        assert sorted(said) == sorted((LABELS[number], score) for number, score in published_boxes)
+        compared += len(said)
+    assert compared >= 4
 
 
 @pytest.mark.slow

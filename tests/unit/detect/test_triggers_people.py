@@ -221,7 +221,7 @@ def test_thing_with_its_owner_is_not_abandoned() -> None:
 
 def test_movement_in_the_dark_counts_even_when_nobody_is_made_out() -> None:
     dark = np.full((HEIGHT, WIDTH, 3), 20, np.uint8)
-    blob = Motion(True, 0.01, 0.0, dark[..., 0], dark[..., 0], blobs=((0.4, 0.3, 0.5, 0.6),))
+    blob = Motion(True, 0.01, 0.0, dark[..., 0], blobs=((0.4, 0.3, 0.5, 0.6),))
     for image, fires in ((dark, True), (None, False)):
         stream, trigger = Stream(), IntrusionTrigger()
         scenes = [replace(stream.scene(image=image), motion=blob) for _ in range(20)]
