@@ -18,7 +18,13 @@ from pipeline.settings import Settings
 from pipeline.types import Candidate
 
 _EVERY_PICTURE = LookParams(
-    idle_every_s=0.0, refresh_s=0.0, held_every_s=0.0, appearance_still_s=1.0, empty_every_s=0.0, pose_hold_s=1e9, pose_probe=1
+    idle_every_s=0.0,
+    refresh_s=0.0,
+    held_every_s=0.0,
+    empty_every_s=0.0,
+    pose_hold_s=1e9,
+    pose_probe=1,
+    appearance_still_s=1.0,
 )
 """Somebody chose these images: the detectors look at each."""
 _PICTURE_FPS = 60.0
