@@ -34,7 +34,7 @@ class LookParams:
     """
 
     idle_every_s: float = 2.0
-    refresh_s: float = 6.0
+    refresh_s: float = 8.0
     held_every_s: float = 0.4
     empty_every_s: float = 0.4
     empty_looks: int = 4

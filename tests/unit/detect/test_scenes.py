@@ -51,7 +51,7 @@ def test_in_a_still_scene_the_last_finding_is_told_again_until_it_is_old() -> No
     reader, scenes = watch([False] * 100)
     told = [scene for scene in scenes if scene.looked]
     boxes = [tuple(scene.detections.xyxy[0]) for scene in told]
-    # Every two seconds the triggers are told, but only one finding in six seconds is new.
+    # Every two seconds the triggers are told, but only one finding in eight seconds is new.
     assert len(set(boxes)) == reader.looks
     assert reader.repeats > reader.looks / 2
     assert reader.looks <= 6 + 20 / LookParams().refresh_s
