@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.embedded.report import Facts, Measure, Reading
+from models.embedded.report import SEVERAL, Facts, Measure, Reading
 from pipeline.types import EventType
 
 _DIGIT_FINALS = "영일이삼사오육칠팔구"
@@ -206,9 +206,10 @@ def _scene(facts: Facts) -> str:
     named = facts.main_seen and facts.reading is Reading.REAL and facts.event_type in _ABOUT_PEOPLE
     if has_people and named and facts.people < 2:
         return "그 밖에 인식된 것은 없습니다"
+    if facts.people == 1:
+        return f"화면에 {with_particle(people(facts.people), '이')} 있습니다"
     if facts.people:
-        more = " 이상" if facts.people > 1 else ""
-        return f"화면에 {with_particle(people(facts.people) + more, '이')} 있습니다"
+        return "화면에 여러 사람이 있습니다" if facts.people >= SEVERAL else "화면에 사람들이 있습니다"
     if has_people:
         return "화면에 사람이 있습니다"
     if has_vehicles:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from models.embedded.report import Facts, Reading, measure_english
+from models.embedded.report import SEVERAL, Facts, Reading, measure_english
 from pipeline.types import EventType
 
 Pick = Callable[[Sequence[str]], str]
 FIELDS = ("observation", "second", "title", "narrative", "reason")
 """The fields the tower writes, in order; ``second`` is the second observation."""
-
-_NUMBERS = ("no", "one", "two", "three", "four")
 
 _REAL_SEEN: Mapping[EventType, tuple[str, ...]] = {
     EventType.FALL: (
@@ -265,11 +263,10 @@ def listed(items: Sequence[str]) -> str:
 
 
 def people_phrase(count: int) -> str:
-    """``one person``, ``at least three people``, ``several people``."""
-    if count >= len(_NUMBERS):
+    """``one person``, ``people``, ``several people``."""
+    if count >= SEVERAL:
         return "several people"
-    # Detectors overlook people more often than they invent them.
-    return "one person" if count == 1 else f"at least {_NUMBERS[count]} people"
+    return "one person" if count == 1 else "people"
 
 
 def main_clause(facts: Facts, pick: Pick) -> str:

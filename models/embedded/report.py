@@ -19,8 +19,14 @@ SEEN_AT = 0.5
 """An attribute from this probability on is stated as seen."""
 OTHERS_SEEN_AT = 0.8
 """An attribute that the alarm is not about is stated from here on: nobody asked for it."""
+SCENERY_ALONE_AT = 0.95
+"""People, vehicles or an animal that no detector found are stated from here on."""
+PERSON_AGREES_AT, VEHICLE_AGREES_AT = 0.3, 0.5
+"""What a detector found is stated if the eyes see at least this much of it: either alone is often wrong."""
 SEVERAL = 5
-"""From here on people are told as "several", so that counts need not agree."""
+"""From here on people are told as "several"."""
+_KIN: Mapping[str, str] = {"fire": "smoke", "smoke": "fire"}
+"""What is looked for beside an alarm, and so stated like its own attribute."""
 ABSENT_AT = 0.35
 """An attribute below this probability may be stated as not seen."""
 REAL_PROBABILITY = 0.5
@@ -84,7 +90,8 @@ class Facts:
         reading: What the score says.
         seen: Attributes the model sees, those of incidents first.
         absent: Incident attributes it does not see that the alarm is about.
-        people: Most people seen at once; 0 when none were.
+        people: 0 when nobody or an unknown number is there, 2 for people, from ``SEVERAL`` on several.
+            No number is told: detectors count one person twice, and overlook as many.
         vehicles: The same for vehicles.
         measures: At most two measurements.
         duration: Length of the event in seconds as shown, "" for a single image.
@@ -207,19 +214,18 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
     event, evidence = inquiry.event_type, inquiry.evidence
     reading = reading_of(score)
     people_counts = _count(evidence, ("person",), "person_count")
-    people, vehicles = max(people_counts), max(_count(evidence, _VEHICLES, "vehicle_count"))
+    vehicles = max(_count(evidence, _VEHICLES, "vehicle_count"))
     probabilities = score.attributes
     main = MAIN_ATTRIBUTE.get(event, "")
-    seen = [
-        n
-        for n in (*_INCIDENTS, *_SCENERY)
-        if probabilities.get(n, 0.0) >= (SEEN_AT if n == main else OTHERS_SEEN_AT)
-    ]
+    seen = [n for n in (*_INCIDENTS, *_SCENERY) if probabilities.get(n, 0.0) >= _seen_at(n, main)]
     seen.sort(key=(*_INCIDENTS, *_SCENERY).index)
     if reading is Reading.FALSE:
         # A report that calls the alarm false must not also state what the alarm claims.
         seen = [name for name in seen if name != main or name in _SCENERY]
-    found = {"person": people > 0, "vehicle": vehicles > 0}
+    found = {
+        "person": max(people_counts) > 0 and probabilities.get("person", 1.0) >= PERSON_AGREES_AT,
+        "vehicle": vehicles > 0 and probabilities.get("vehicle", 1.0) >= VEHICLE_AGREES_AT,
+    }
     scenery = [name for name, detected in found.items() if detected or name in seen]
     seen = [name for name in seen if name not in found] + scenery
     absent: tuple[str, ...] = ()
@@ -231,14 +237,30 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
         reading=reading,
         seen=tuple(sorted(set(seen), key=seen.index)),
         absent=absent,
-        # No number where the two counts differ and few are there: one of them is wrong.
-        people=people if min(people_counts) in (0, people) or min(people_counts) >= SEVERAL else 0,
+        people=_told_people(min(people_counts)) if found["person"] else 0,
         vehicles=vehicles,
         measures=measures_of(event, evidence),
         duration="" if single else shown(inquiry.duration_s),
         zone=inquiry.zone or "",
         site_context=inquiry.site_context,
     )
+
+
+def _seen_at(name: str, main: str) -> float:
+    """From which probability on an attribute is stated beside an alarm about ``main``."""
+    if name in (main, _KIN.get(main)):
+        return SEEN_AT
+    if name == "crash":
+        # Dense traffic looks like one: only its own trigger's alarm is worth the words.
+        return math.inf
+    return SCENERY_ALONE_AT if name in _SCENERY else OTHERS_SEEN_AT
+
+
+def _told_people(both: int) -> int:
+    """What is said of a number of people that detector and trigger both counted at least."""
+    if both >= SEVERAL:
+        return both
+    return 2 if both >= 2 else 0
 
 
 def reading_line(facts: Facts) -> str:

@@ -243,10 +243,10 @@ def test_an_incident_beside_the_alarm_is_never_left_out():
 
 
 @pytest.mark.parametrize(
-    ("detected", "measured", "told"), [(1, 2, 0), (2, 2, 2), (2, 0, 2), (0, 3, 3), (5, 9, 9)]
+    ("detected", "measured", "told"), [(1, 2, 0), (2, 2, 2), (2, 0, 0), (0, 3, 0), (3, 4, 2), (5, 9, 5)]
 )
 def test_people_are_counted_only_where_the_counts_agree(detected, measured, told):
-    """Given two counts of people, When they differ and are few, Then only that people are there."""
+    """Given two counts of people, When one is missing or below two, Then only that somebody is there."""
     facts = report.gather(
         inquiry(EventType.FALL, {"person_count": measured}, {"person": detected}), Score(0.0)
     )
@@ -257,4 +257,18 @@ def test_people_are_counted_only_where_the_counts_agree(detected, measured, told
 def test_a_vehicle_no_detector_found_needs_a_sure_look():
     """Given no detection, When the model half sees a vehicle, Then it is not told; when it is sure, it is."""
     assert "vehicle" not in report.gather(inquiry(), Score(0.0, {"vehicle": 0.55})).seen
-    assert "vehicle" in report.gather(inquiry(), Score(0.0, {"vehicle": 0.9})).seen
+    assert "vehicle" in report.gather(inquiry(), Score(0.0, {"vehicle": 0.97})).seen
+
+
+@pytest.mark.parametrize(("label", "attribute"), [("person", "person"), ("car", "vehicle")])
+def test_what_a_detector_found_is_told_when_the_eyes_agree(label, attribute):
+    """Given a detection, When the eyes see nothing of it, Then it is not told; when they half do, it is."""
+    for seen, told in ((0.1, False), (0.6, True)):
+        facts = report.gather(inquiry(EventType.FIRE, {}, {label: 1}), Score(-4.0, {attribute: seen}))
+        assert (attribute in facts.seen) is told
+
+
+def test_smoke_is_told_beside_a_fire_alarm_and_a_crash_only_by_its_own():
+    """Given half-sure smoke and a sure crash, When a fire alarm is worded, Then only the smoke is told."""
+    facts = report.gather(inquiry(EventType.FIRE), Score(-4.0, {"fire": 0.1, "smoke": 0.6, "crash": 0.99}))
+    assert facts.others_seen == ("smoke",)
