@@ -106,7 +106,7 @@ class MotionGate:
         self._previous, self._last_s = grey, t_s
         if previous is None or previous.shape != grey.shape:
             # A new stream or a new resolution: look at it once, with nothing to compare to.
-            self._open_until_s = t_s + self.params.hold_s
+            self._open_until_s = t_s
             nothing = np.zeros_like(grey)
             return Motion(True, 0.0, 0.0, nothing)
         return self._compare(previous, grey, t_s, dt)

@@ -35,7 +35,7 @@ class LookParams:
 
     idle_every_s: float = 2.0
     refresh_s: float = 8.0
-    held_every_s: float = 0.4
+    held_every_s: float = 0.6
     empty_every_s: float = 0.4
     empty_looks: int = 4
     pose_hold_s: float = 1.5
@@ -119,7 +119,8 @@ class SceneReader:
         return max(empty, held)
 
     def _appearance_pause(self, motion: Motion) -> float:
-        return self.params.appearance_every_s if motion.active else self.params.appearance_still_s
+        moves = motion.area >= self._gate.params.min_area
+        return self.params.appearance_every_s if moves else self.params.appearance_still_s
 
     def _still_true(self, frame: Frame, motion: Motion) -> _Known | None:
         """What the detectors found last, if nothing has moved since and it is not too old.

@@ -38,14 +38,16 @@ def test_what_breaks_off_is_told_after_the_frames_before_it() -> None:
     assert seen == list(range(7))
 
 
-def test_no_more_is_read_than_fits_and_leaving_early_ends_the_thread() -> None:
+@pytest.mark.parametrize(("memory", "wait"), [(2**20, DEPTH), (3 * 12, 3), (1, 2)])
+def test_no_more_is_read_than_fits_and_leaving_early_ends_the_thread(memory: int, wait: int) -> None:
     read: list[int] = []
-    reading = ahead(frames(1000, read))
+    reading = ahead(frames(1000, read), memory)
     assert next(reading).index == 0
-    until = time.monotonic() + 5
-    while len(read) < DEPTH + 2 and time.monotonic() < until:
-        time.sleep(0.01)
     # One handed over, those that wait, and one that waits for a place.
-    assert len(read) == DEPTH + 2
+    until = time.monotonic() + 5
+    while len(read) < wait + 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    assert len(read) == wait + 2
     reading.close()
     assert not readers()
