@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pipeline.types import Frame
 
 DEPTH = 24
+"""Frames kept waiting, at most."""
 MEMORY = 64 * 2**20
 """Bytes of frames kept waiting, at most, but always two frames. Five seconds of 720p: while the detectors are
 busy with a burst of motion, the quiet seconds after it are decoded."""

@@ -21,13 +21,14 @@ class Watchman:
     name = "watchman"
 
     def __init__(self) -> None:
-        self.looks = 0
+        self.looks = self.poses = 0
 
     def detect(self, images: Sequence[Image]) -> list[Detections]:
         self.looks += len(images)
         return [detections([("person", 0.9, (10 + self.looks, 10, 40, 100))]) for _ in images]
 
     def estimate(self, images: Sequence[Image]) -> list[Poses]:
+        self.poses += len(images)
         return [Poses.empty() for _ in images]
 
 
@@ -56,6 +57,14 @@ def test_in_a_still_scene_the_last_finding_is_told_again_until_it_is_old() -> No
     assert reader.repeats > reader.looks / 2
     assert reader.looks <= 6 + 20 / LookParams().refresh_s
     assert all(scene.seen for scene in told), "a person who stands still keeps their track"
+
+
+def test_people_are_not_posed_again_while_nothing_moves() -> None:
+    still, _ = watch([False] * 100)
+    moving, _ = watch([True] * 20)
+    assert isinstance(still.pose, Watchman) and isinstance(moving.pose, Watchman)
+    assert still.looks >= 3 and still.pose.poses == 1
+    assert moving.pose.poses == moving.looks
 
 
 def test_motion_after_a_still_spell_is_looked_at_at_once() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,6 +104,23 @@ def test_gate_spares_the_detector(tmp_path: Path) -> None:
     found, _, nobody = run(clip, tmp_path)
     assert found == []
     assert nobody.asked < 30, "20 s at 5 frames/s would be 100 looks"
+
+
+def test_a_clip_is_read_ahead_and_a_picture_is_not(tmp_path: Path) -> None:
+    clip = write_video(tmp_path / "clip.avi", frames=45, fps=15)
+    cv2.imwrite(str(tmp_path / "one.png"), burning(40))
+    readers: dict[str, set[bool]] = {}
+    for path in (clip, tmp_path / "one.png"):
+        seen = readers.setdefault(path.name, set())
+        done = stage(Nobody(), MemoryFrames(), tmp_path).run(
+            open_source(path),
+            camera="yard",
+            on_progress=lambda *_, seen=seen: seen.add(
+                any(thread.name == "read-ahead" for thread in threading.enumerate())
+            ),
+        )
+        list(done)
+    assert True in readers["clip.avi"] and readers["one.png"] <= {False}
 
 
 def test_progress_rises_to_the_total(tmp_path: Path) -> None:
