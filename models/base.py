@@ -33,6 +33,8 @@ class Inquiry:
         duration_s: Length of the event.
         zone: Name of the zone, if any.
         options: Model options of the prompt pack.
+        prompt: Reference of the prompt pack ("incident@1.0.0") where it was rendered just as it was released;
+            "" where an override changed it.
     """
 
     messages: Sequence[BaseMessage]
@@ -46,6 +48,7 @@ class Inquiry:
     duration_s: float = 0.0
     zone: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)

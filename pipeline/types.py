@@ -81,6 +81,8 @@ class View(StrEnum):
     MOTION = "motion"
     """Three grey frames, before / at / after the moment, as the B, G and R channels: still things look
     grey, moving things coloured."""
+    CLIP = "clip"
+    """Eight frames 0.2 s apart around the moment on one sheet, four across, in reading order."""
 
 
 class Moment(StrEnum):
@@ -185,7 +187,7 @@ class KeyFrame:
         t_s: Stream time of the frame (of the middle one for a motion view).
         width: Pixels.
         height: Pixels.
-        box: For a region or motion view, the part of the full frame it shows, normalised.
+        box: For a region, motion or clip view, the part of the full frame it shows, normalised.
     """
 
     sha256: str
@@ -210,7 +212,8 @@ class Candidate:
         end_s: Last moment of the event, never before ``start_s``.
         trigger: Which rule fired.
         evidence: What the detectors measured.
-        key_frames: 1-4 moments, each as a full view and where it helps a region and a motion view.
+        key_frames: 1-4 moments, each as a full view and where it helps a region and a motion view; last, for
+            what moves, the peak as a clip view.
         zone: Name of the zone it happened in, if zones are set up.
         wall_time: ISO 8601 UTC time of ``start_s`` when known, for policy hours.
     """

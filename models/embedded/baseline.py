@@ -16,7 +16,10 @@ from models.embedded.assets import LANGUAGE, locate
 from models.embedded.connector import Joint
 from models.embedded.gguf import GgufTower
 from models.embedded.vision import prepare
+from models.embedded.vision_clip import as_clip, clip_weights
+from models.embedded.vision_clip_net import BLOCKS, STILL_PX, folded
 from models.embedded.vision_net import PIXEL_MEAN, PIXEL_SCALE, NetFile
+from pipeline.resize import fitted
 from pipeline.types import Array, Image
 
 _NAMES = {
@@ -78,6 +81,7 @@ class TorchBaseline:
         if threads:
             torch.set_num_threads(threads)
         self.llama = llama(GgufTower(locate(LANGUAGE)), joint)
+        self.prepare_clip()
         self._nets = [
             (
                 net,
@@ -85,6 +89,11 @@ class TorchBaseline:
             )
             for net in nets
         ]
+
+    def prepare_clip(self) -> None:
+        """Read the clip network's parameters; its layers are laid out when first used."""
+        self._clip = clip_weights()
+        self._clip_units: dict[tuple[tuple[str, ...], bool], tuple[torch.Tensor, torch.Tensor]] = {}
 
     @torch.inference_mode()
     def see(self, images: Sequence[Image], network: int = 0) -> Array:
@@ -117,6 +126,68 @@ class TorchBaseline:
             if spec.residual:
                 x = x + skip
         return np.asarray(convolve(x, "head").numpy(), np.float32)
+
+    @torch.inference_mode()
+    def watch(self, sheet: Image) -> Array:
+        """Features of a clip view: (832,)."""
+        return np.asarray(
+            self._acts(as_clip(sheet)[None], still=False).mean((2, 3, 4))[0].numpy(), np.float32
+        )
+
+    @torch.inference_mode()
+    def watch_stills(self, images: Sequence[Image]) -> Array:
+        """Mean features of pictures by the same network without time: (n, 832)."""
+        pictures = np.stack([fitted(image, (STILL_PX, STILL_PX)) for image in images])
+        return np.asarray(self._acts(pictures[:, None], still=True).mean((2, 3, 4)).numpy(), np.float32)
+
+    def _acts(self, clips: Array | Image, *, still: bool) -> torch.Tensor:
+        def in_time(sizes: Sequence[int]) -> list[int]:
+            return [1, *sizes[1:]] if still else list(sizes)
+
+        def padded(
+            x: torch.Tensor, sizes: Sequence[int], strides: Sequence[int], value: float
+        ) -> torch.Tensor:
+            pads: list[int] = []
+            for length, size, stride in zip(x.shape[:1:-1], sizes[::-1], strides[::-1], strict=True):
+                total = max((-(-length // stride) - 1) * stride + size - length, 0)
+                pads += [total // 2, total - total // 2]
+            return F.pad(x, pads, value=value)
+
+        def convolve(x: torch.Tensor, *path: str, stride: int = 1) -> torch.Tensor:
+            weight, offset = self._clip_unit(path, still)
+            strides = in_time([stride] * 3)
+            return F.relu(F.conv3d(padded(x, weight.shape[2:], strides, 0.0), weight, offset, strides))
+
+        def pool(x: torch.Tensor, size: list[int], stride: list[int]) -> torch.Tensor:
+            size, stride = in_time(size), in_time(stride)
+            return F.max_pool3d(padded(x, size, stride, -float("inf")), size, stride)
+
+        def inception(x: torch.Tensor, name: str) -> torch.Tensor:
+            branches = [convolve(x, name, "Branch_0/Conv3d_0a_1x1")]
+            for branch in ("Branch_1", "Branch_2"):
+                reduced = convolve(x, name, f"{branch}/Conv3d_0a_1x1")
+                branches.append(convolve(reduced, name, f"{branch}/Conv3d_0b_3x3"))
+            branches.append(convolve(pool(x, [3] * 3, [1] * 3), name, "Branch_3/Conv3d_0b_1x1"))
+            return torch.cat(branches, 1)
+
+        x = torch.from_numpy(clips).float().flip(4).permute(0, 4, 1, 2, 3) * (2 / 255) - 1
+        x = pool(convolve(x, "Conv3d_1a_7x7", stride=2), [1, 3, 3], [1, 2, 2])
+        x = convolve(convolve(x, "Conv3d_2b_1x1"), "Conv3d_2c_3x3")
+        x = pool(x, [1, 3, 3], [1, 2, 2])
+        for name in BLOCKS:
+            x = pool(x, [3] * 3, [2] * 3) if name is None else inception(x, name)
+        return x
+
+    def _clip_unit(self, path: tuple[str, ...], still: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        if (path, still) not in self._clip_units:
+            kernel, bias = folded(self._clip, path)
+            if still:
+                kernel = kernel.sum(axis=2, keepdims=True)
+            self._clip_units[path, still] = (
+                torch.from_numpy(np.ascontiguousarray(kernel, np.float32)),
+                torch.from_numpy(np.ascontiguousarray(bias, np.float32)),
+            )
+        return self._clip_units[path, still]
 
     @torch.inference_mode()
     def logits(self, embeds: Array) -> Array:

@@ -14,9 +14,10 @@ from models.base import Inquiry
 from models.embedded.baseline import TorchBaseline
 from models.embedded.model import EmbeddedChatModel
 from models.embedded.prompting import spliced, turn, visual_embeddings
+from models.embedded.views import at_its_peak
 from models.embedded.vision import MANIFEST, WEIGHTS_DIR
 from models.embedded.vision_net import NetFile, read_net
-from models.embedded.vision_scene import tiles
+from models.embedded.vision_scene import shrunk, tiles
 from pipeline.types import Array, Image, View
 
 
@@ -40,7 +41,7 @@ class Race:
         Returns:
             ``verdict`` and ``tokens``, medians of torch's time over ours, and what they were made of.
         """
-        verdicts, decodes, torch_verdict, ours_rate, torch_rate = [], [], [], [], []
+        verdicts, decodes, ours_verdict, torch_verdict, ours_rate, torch_rate = [], [], [], [], [], []
         self._torch.decode(self._prompt(inquiries[0]), 2)
         for inquiry in inquiries:
             self._parts.features.forget()
@@ -48,10 +49,12 @@ class Race:
             self._model.score([inquiry])
             ours = time.perf_counter() - start
             prompt = self._prompt(inquiry)
+            shown = self._model.shown(inquiry)
             start = time.perf_counter()
-            self._torch_verdict(inquiry, prompt)
+            self._torch_verdict(shown, prompt if self._model.reads_words(shown) else None)
             theirs = time.perf_counter() - start
             verdicts.append(theirs / ours)
+            ours_verdict.append(ours * 1e3)
             torch_verdict.append(theirs * 1e3)
             ours_s, torch_s = self._decode(prompt, tokens)
             decodes.append(torch_s / ours_s)
@@ -60,35 +63,44 @@ class Race:
         return {
             "verdict": float(np.median(verdicts)),
             "tokens": float(np.median(decodes)),
+            "ours_verdict_ms": float(np.median(ours_verdict)),
             "torch_verdict_ms": float(np.median(torch_verdict)),
             "ours_tokens_per_s": float(np.median(ours_rate)),
             "torch_tokens_per_s": float(np.median(torch_rate)),
         }
 
     def _prompt(self, inquiry: Inquiry) -> Array:
-        parts = self._parts
+        parts, inquiry = self._parts, at_its_peak(inquiry)
         hashes = [frame.sha256 for frame in inquiry.key_frames]
         views = [frame.view for frame in inquiry.key_frames]
         features = parts.features.features(hashes, views, inquiry.images)
         visual = visual_embeddings(parts.connector, features, inquiry.key_frames)
         return spliced(parts.tower, turn(parts.tower, inquiry.messages), visual)
 
-    def _torch_verdict(self, inquiry: Inquiry, prompt: Array) -> None:
+    def _torch_verdict(self, inquiry: Inquiry, prompt: Array | None) -> None:
+        """What our verdict is made of, in torch: the views it looks at, and the prompt if it reads it."""
         stills: list[Image] = []
         moving: list[Image] = []
         scenes: list[Image] = []
         twice = self._parts.head.wants_scene(inquiry.event_type, inquiry.key_frames)
-        for frame, image, again in zip(inquiry.key_frames, inquiry.images, twice, strict=True):
+        clips = self._parts.head.wants_clip(inquiry.event_type, inquiry.key_frames)
+        for frame, image, again, clip in zip(inquiry.key_frames, inquiry.images, twice, clips, strict=True):
             picture = np.asarray(cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR), np.uint8)
             if again:
                 scenes.append(picture)
-            (moving if frame.view is View.MOTION else stills).append(picture)
+            if clip:
+                self._torch.watch(picture)
+            if frame.view is not View.CLIP:
+                (moving if frame.view is View.MOTION else stills).append(picture)
         self._torch.see(stills, 0)
         if moving:
             self._torch.see(moving, self._motion)
         if scenes:
-            self._torch.see([tile for picture in scenes for tile in tiles(picture)], self._scene)
-        self._torch.last_logits(prompt)
+            parts = [tile for picture in scenes for tile in tiles(shrunk(picture))]
+            self._torch.see(parts, self._scene)
+            self._torch.watch_stills(parts)
+        if prompt is not None:
+            self._torch.last_logits(prompt)
 
     def _decode(self, prompt: Array, tokens: int) -> tuple[float, float]:
         """Seconds for all tokens after the first, ours and torch's; reading the prompt is left out."""

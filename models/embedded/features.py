@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from models.embedded.vision import VisionEncoder, VisionFeatures
+from models.embedded.vision_clip import CLIP_CHANNELS, ClipEncoder
 from models.embedded.vision_scene import SCENE_CHANNELS, SceneEncoder
 from pipeline.errors import ReplyError
 from pipeline.types import Array, Image, View
@@ -32,6 +33,7 @@ class FeatureCache:
         in_memory: Frames kept in memory, about 57 kB each.
         on_disk: Frames kept on disk; the oldest go first.
         scene_encoder: For second looks, where heads want them.
+        clip_encoder: For clip views, where heads want them.
     """
 
     def __init__(
@@ -41,12 +43,13 @@ class FeatureCache:
         in_memory: int = 512,
         on_disk: int = 20_000,
         scene_encoder: SceneEncoder | None = None,
+        clip_encoder: ClipEncoder | None = None,
     ) -> None:
-        self.encoder, self.scene_encoder = encoder, scene_encoder
+        self.encoder, self.scene_encoder, self.clip_encoder = encoder, scene_encoder, clip_encoder
         self._folder = folder / encoder.weights_id if folder else None
         self._in_memory, self._on_disk = in_memory, on_disk
         self._held: OrderedDict[tuple[str, View], dict[str, Array]] = OrderedDict()
-        self._held_scenes: OrderedDict[str, Array] = OrderedDict()
+        self._held_extra: OrderedDict[str, Array] = OrderedDict()
         self._written = 0
 
     def features(
@@ -95,36 +98,53 @@ class FeatureCache:
             wanted: Which of them.
 
         Returns:
-            (n, 2560) float32.
+            (n, 4224) float32.
 
         Raises:
             ReplyError: An image cannot be decoded.
         """
-        result = np.full((len(hashes), SCENE_CHANNELS), np.nan, np.float32)
         if self.scene_encoder is None:
-            return result
+            return np.full((len(hashes), SCENE_CHANNELS), np.nan, np.float32)
+        return self._extra(self.scene_encoder, SCENE_CHANNELS, hashes, images, wanted)
+
+    def clips(self, hashes: Sequence[str], images: Sequence[bytes], wanted: Sequence[bool]) -> Array:
+        """The same for features of clip views: (n, 832) float32."""
+        if self.clip_encoder is None:
+            return np.full((len(hashes), CLIP_CHANNELS), np.nan, np.float32)
+        return self._extra(self.clip_encoder, CLIP_CHANNELS, hashes, images, wanted)
+
+    def _extra(
+        self,
+        encoder: SceneEncoder | ClipEncoder,
+        channels: int,
+        hashes: Sequence[str],
+        images: Sequence[bytes],
+        wanted: Sequence[bool],
+    ) -> Array:
+        result = np.full((len(hashes), channels), np.nan, np.float32)
         missing: dict[str, bytes] = {}
         found: dict[str, Array] = {}
         for sha256, image, want in zip(hashes, images, wanted, strict=True):
             if not want or sha256 in found:
                 continue
-            held = self._held_scenes.get(sha256)
-            stored = self._read_scene(sha256) if held is None else held
+            held = self._held_extra.get(_extra_key(sha256, encoder))
+            stored = self._read_extra(sha256, encoder) if held is None else held
             if stored is None:
                 missing[sha256] = image
             else:
                 found[sha256] = stored
         if missing:
-            new = self.scene_encoder.encode([_decoded(image, sha256) for sha256, image in missing.items()])
+            new = encoder.encode([_decoded(image, sha256) for sha256, image in missing.items()])
             for row, sha256 in enumerate(missing):
                 # As fp16, always: a verdict must not depend on whether its features came from disk.
                 found[sha256] = new[row].astype(np.float16).astype(np.float32)
-                self._write_scene(sha256, found[sha256])
+                self._write_extra(sha256, encoder, found[sha256])
         for sha256, entry in found.items():
-            self._held_scenes[sha256] = entry
-            self._held_scenes.move_to_end(sha256)
-        while len(self._held_scenes) > self._in_memory:
-            self._held_scenes.popitem(last=False)
+            key = _extra_key(sha256, encoder)
+            self._held_extra[key] = entry
+            self._held_extra.move_to_end(key)
+        while len(self._held_extra) > self._in_memory:
+            self._held_extra.popitem(last=False)
         for row, (sha256, want) in enumerate(zip(hashes, wanted, strict=True)):
             if want:
                 result[row] = found[sha256]
@@ -133,7 +153,7 @@ class FeatureCache:
     def forget(self) -> None:
         """Compute everything again from now on: drop what is in memory and look at nothing on disk."""
         self._held.clear()
-        self._held_scenes.clear()
+        self._held_extra.clear()
         self._folder = None
 
     def _path(self, key: tuple[str, View]) -> Path | None:
@@ -142,19 +162,19 @@ class FeatureCache:
     def _read(self, key: tuple[str, View]) -> dict[str, Array] | None:
         return _load(self._path(key), _FIELDS)
 
-    def _scene_path(self, sha256: str) -> Path | None:
-        if self._folder is None or self.scene_encoder is None:
+    def _extra_path(self, sha256: str, encoder: SceneEncoder | ClipEncoder) -> Path | None:
+        if self._folder is None:
             return None
-        return self._folder / sha256[:2] / f"{sha256}-{self.scene_encoder.weights_id}.npz"
+        return self._folder / sha256[:2] / f"{_extra_key(sha256, encoder)}.npz"
 
-    def _read_scene(self, sha256: str) -> Array | None:
-        stored = _load(self._scene_path(sha256), ("scene",))
-        return None if stored is None else stored["scene"]
+    def _read_extra(self, sha256: str, encoder: SceneEncoder | ClipEncoder) -> Array | None:
+        stored = _load(self._extra_path(sha256, encoder), ("extra",))
+        return None if stored is None else stored["extra"]
 
-    def _write_scene(self, sha256: str, entry: Array) -> None:
-        path = self._scene_path(sha256)
+    def _write_extra(self, sha256: str, encoder: SceneEncoder | ClipEncoder, entry: Array) -> None:
+        path = self._extra_path(sha256, encoder)
         if path is not None:
-            self._save(path, {"scene": entry.astype(np.float16)})
+            self._save(path, {"extra": entry.astype(np.float16)})
 
     def _write(self, key: tuple[str, View], entry: dict[str, Array]) -> None:
         path = self._path(key)
@@ -185,6 +205,10 @@ class FeatureCache:
         files = sorted(self._folder.glob("*/*.npz"), key=lambda path: path.stat().st_mtime)
         for path in files[: max(0, len(files) - self._on_disk)]:
             path.unlink(missing_ok=True)
+
+
+def _extra_key(sha256: str, encoder: SceneEncoder | ClipEncoder) -> str:
+    return f"{sha256}-{encoder.weights_id}"
 
 
 def _load(path: Path | None, names: Sequence[str]) -> dict[str, Array] | None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionFeatures
+from models.embedded.vision_clip import CLIP_CHANNELS
 from models.embedded.vision_scene import SCENE_CHANNELS
 from pipeline.errors import ModelMissing
 from pipeline.types import Array, EventType, Evidence, KeyFrame, Moment, View
@@ -53,12 +54,14 @@ class TypeHead:
 
     Attributes:
         bias: Log-odds when every term is missing or average.
-        terms: ``attribute:NAME`` (pooled logit), ``motion``, ``flow``, ``evidence`` or ``scene``, each with
-            coefficient, centre and, for attributes, how regions mix in; with ``still_only`` a term counts
-            only where there is no motion view.
+        terms: ``attribute:NAME`` (pooled logit), ``motion``, ``flow``, ``evidence``, ``scene`` or ``clip``,
+            each with coefficient, centre and, for attributes, how regions mix in; with ``still_only`` a term
+            counts only where there is no motion view, with ``clipless_only`` only where there is no clip
+            view.
         evidence: Model behind the ``evidence`` term, if any.
         bound: Largest log-odds of this type; small where no images could teach it.
-        scene: Weights (2560) and bias of the ``scene`` term over features of ``vision_scene``, if any.
+        scene: Weights (4224) and bias of the ``scene`` term over features of ``vision_scene``, if any.
+        clip: Weights (832) and bias of the ``clip`` term over features of ``vision_clip``, if any.
         also: Another way for the alarm to be real (a weapon, beside a fight); either is enough.
         needs: What must be so as well (a road, for an accident); both are needed.
     """
@@ -68,6 +71,7 @@ class TypeHead:
     evidence: AdditiveModel | None
     bound: float
     scene: tuple[Array, float] | None = None
+    clip: tuple[Array, float] | None = None
     also: TypeHead | None = None
     needs: TypeHead | None = None
 
@@ -120,6 +124,17 @@ class DecisionHead:
             not unread and frame.view is View.FULL and frame.moment is Moment.PEAK for frame in key_frames
         ]
 
+    def wants_clip(self, event_type: EventType, key_frames: Sequence[KeyFrame]) -> list[bool]:
+        """Of which views the head of this type reads clip features."""
+        head = self._types.get(event_type)
+        reads = head is not None and head.clip is not None
+        return [reads and frame.view is View.CLIP for frame in key_frames]
+
+    def unread(self, event_type: EventType, key_frames: Sequence[KeyFrame]) -> list[bool]:
+        """Which views no term of this type reads: motion views where a clip view says more."""
+        clipped = any(self.wants_clip(event_type, key_frames))
+        return [clipped and frame.view is View.MOTION for frame in key_frames]
+
     def log_odds(
         self,
         event_type: EventType,
@@ -149,6 +164,7 @@ class DecisionHead:
         evidence: Evidence,
         *,
         scene_odds: float | None = None,
+        clip_odds: float | None = None,
     ) -> Testimony:
         """The same, with each term told apart. See :meth:`log_odds`.
 
@@ -159,14 +175,19 @@ class DecisionHead:
             evidence: What the detectors measured.
             scene_odds: Value of the ``scene`` term where it is known already, for calibration on pictures
                 that the probe has not seen.
+            clip_odds: The same of the ``clip`` term.
         """
         if len(features) != len(key_frames):
             raise ValueError(f"features of {len(features)} views for {len(key_frames)} key frames")
-        attributes = self._attributes(features, key_frames)
         head = self._types.get(event_type)
+        clip = None
+        if head is not None and head.clip is not None:
+            clip = _read(head.clip, features.clip) if clip_odds is None else clip_odds
+        attributes = self._attributes(features, key_frames, clip)
         if head is None:
             return Testimony(0.0, {}, attributes)
-        total, terms = self._total(head, features, key_frames, evidence, scene_odds)
+        known = {"scene": scene_odds, "clip": clip_odds}
+        total, terms = self._total(head, features, key_frames, evidence, known)
         if head.also is not None:
             other, other_terms = self._total(head.also, features, key_frames, evidence)
             total, terms = either(total, other), {**other_terms, **terms}
@@ -182,16 +203,17 @@ class DecisionHead:
         features: VisionFeatures,
         key_frames: Sequence[KeyFrame],
         evidence: Evidence,
-        scene_odds: float | None = None,
+        known: Mapping[str, float | None] | None = None,
     ) -> tuple[float, dict[str, float]]:
         terms = {}
         moves = any(frame.view is View.MOTION for frame in key_frames)
+        clipped = any(frame.view is View.CLIP for frame in key_frames)
         for name, setting in head.terms.items():
-            if moves and setting.get("still_only"):
+            if (moves and setting.get("still_only")) or (clipped and setting.get("clipless_only")):
                 continue
             value = self._term(name, setting, head, features, key_frames, evidence)
-            if name == "scene" and scene_odds is not None:
-                value = scene_odds
+            told = (known or {}).get(name)
+            value = value if told is None else told
             if value is not None and math.isfinite(value):
                 terms[name] = setting["coefficient"] * (value - setting["centre"])
         return max(-head.bound, min(head.bound, head.bias + sum(terms.values()))), terms
@@ -209,11 +231,9 @@ class DecisionHead:
             column = ATTRIBUTES.index(name.removeprefix("attribute:"))
             return pool_stills(features.logits[:, column], key_frames, setting.get("region", 0.5))
         if name == "scene":
-            if head.scene is None or features.scene is None:
-                return None
-            weights, bias = head.scene
-            seen = features.scene[np.isfinite(features.scene).all(axis=1)]
-            return float((seen @ weights + bias).mean()) if len(seen) else None
+            return _read(head.scene, features.scene)
+        if name == "clip":
+            return _read(head.clip, features.clip)
         moving = [index for index, frame in enumerate(key_frames) if frame.view is View.MOTION]
         if name == "motion":
             return float(features.logits[moving, _FIGHT].mean()) if moving else None
@@ -226,12 +246,16 @@ class DecisionHead:
         aspect = full.width / max(full.height, 1) if full is not None else 16 / 9
         return head.evidence.log_odds(evidence_numbers(evidence, aspect))
 
-    def _attributes(self, features: VisionFeatures, key_frames: Sequence[KeyFrame]) -> dict[str, float]:
+    def _attributes(
+        self, features: VisionFeatures, key_frames: Sequence[KeyFrame], clip: float | None
+    ) -> dict[str, float]:
         found = {}
         moving = [index for index, frame in enumerate(key_frames) if frame.view is View.MOTION]
         for column, name in enumerate(ATTRIBUTES):
             logit = pool_stills(features.logits[:, column], key_frames, 0.5)
-            if column == _FIGHT and moving:
+            if column == _FIGHT and clip is not None:
+                logit = clip
+            elif column == _FIGHT and moving:
                 motion = float(features.logits[moving, _FIGHT].mean())
                 logit = motion if logit is None else (logit + motion) / 2
             if logit is not None:
@@ -257,7 +281,7 @@ def pool_stills(logits: Array, key_frames: Sequence[KeyFrame], region: float) ->
     """
     moments: dict[float, dict[View, float]] = {}
     for logit, frame in zip(logits, key_frames, strict=True):
-        if frame.view is not View.MOTION:
+        if frame.view in (View.FULL, View.REGION):
             moments.setdefault(frame.t_s, {})[frame.view] = float(logit)
     mixed = []
     for views in moments.values():
@@ -278,19 +302,28 @@ def _type_head(entry: Mapping[str, Any]) -> TypeHead:
             {name: np.asarray(value, np.float32) for name, value in stored["edges"].items()},
             {name: np.asarray(value, np.float32) for name, value in stored["weights"].items()},
         )
-    scene = _line(entry.get("scene"))
+    scene = _line(entry.get("scene"), SCENE_CHANNELS)
+    clip = _line(entry.get("clip"), CLIP_CHANNELS)
     needs = _type_head(entry["needs"]) if entry.get("needs") else None
     also = _type_head(entry["also"]) if entry.get("also") else None
     bound = float(entry.get("bound", LIMIT))
-    return TypeHead(float(entry["bias"]), entry["terms"], evidence, bound, scene, also, needs)
+    return TypeHead(float(entry["bias"]), entry["terms"], evidence, bound, scene, clip, also, needs)
 
 
-def _line(stored: Mapping[str, Any] | None) -> tuple[Array, float] | None:
+def _read(line: tuple[Array, float] | None, features: Array | None) -> float | None:
+    """Mean log-odds of the views that have such features."""
+    if line is None or features is None:
+        return None
+    seen = features[np.isfinite(features).all(axis=1)]
+    return float((seen @ line[0] + line[1]).mean()) if len(seen) else None
+
+
+def _line(stored: Mapping[str, Any] | None, channels: int) -> tuple[Array, float] | None:
     if not stored:
         return None
     weights = np.asarray(stored["weights"], np.float32)
-    if weights.shape != (SCENE_CHANNELS,):
-        raise ValueError(f"a scene line has {weights.shape} weights")
+    if weights.shape != (channels,):
+        raise ValueError(f"{weights.shape} weights for {channels} features")
     return weights, float(stored["bias"])
 
 

@@ -1,7 +1,8 @@
 """Sitrep's embedded model behind the seam: an encoder that sees, a head that decides, a tower that speaks.
 
 The verdict is ``head + term``: log-odds of the decision head (vision and measurements), and a bounded term
-from the tower's yes/no log-odds at the rendered question, which is how site context reaches the verdict.
+from the tower's yes/no log-odds at the rendered question, which is how site context reaches the verdict. At
+the prompt it was trained on and without a site context the tower has nothing to add: it is not asked then.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from models.embedded.features import FeatureCache
 from models.embedded.heads import HEADS_FILE, DecisionHead
 from models.embedded.language import LanguageTower, Memory, converted
 from models.embedded.prompting import YesNo, common_prefix, spliced, text_turn, turn, visual_embeddings
+from models.embedded.views import at_its_peak, without
 from models.embedded.vision import WEIGHTS_DIR, VisionEncoder, VisionFeatures
+from models.embedded.vision_clip import ClipEncoder
 from models.embedded.vision_scene import SceneEncoder
 from pipeline.errors import ConfigError, ModelMissing, ReplyError
 from pipeline.settings import Settings
@@ -58,8 +61,9 @@ class _Parts:
     def __init__(self, data_dir: Path, threads: int, progress: Progress | None) -> None:
         self.joint: Joint = read_joint()
         encoder = VisionEncoder(data_dir / "models", threads)
+        clip = ClipEncoder(data_dir / "models", threads, progress)
         scene = SceneEncoder(data_dir / "models", threads)
-        self.features = FeatureCache(encoder, data_dir / "features", scene_encoder=scene)
+        self.features = FeatureCache(encoder, data_dir / "features", scene_encoder=scene, clip_encoder=clip)
         self.head = DecisionHead()
         for part, made_for in (
             ("joint", self.joint.manifest.vision_id),
@@ -107,11 +111,24 @@ class EmbeddedChatModel(SitrepChatModel):
         """The loaded parts, for benchmarks and checks."""
         return self._loaded()
 
+    def shown(self, inquiry: Inquiry) -> Inquiry:
+        """The inquiry with the views that its verdict is made from."""
+        inquiry = at_its_peak(inquiry)
+        if self.reads_words(inquiry):
+            return inquiry
+        return without(inquiry, self._loaded().head.unread(inquiry.event_type, inquiry.key_frames))
+
+    def reads_words(self, inquiry: Inquiry) -> bool:
+        """Whether the question's words may change the verdict: a site context, or a prompt not trained on."""
+        return bool(inquiry.site_context) or inquiry.prompt != self._loaded().joint.manifest.prompt
+
     def forget_features(self, folder: Path) -> None:
         """Keep visual features in another folder from now on, beginning with none."""
         parts = self._loaded()
         old = parts.features
-        parts.features = FeatureCache(old.encoder, folder, scene_encoder=old.scene_encoder)
+        parts.features = FeatureCache(
+            old.encoder, folder, scene_encoder=old.scene_encoder, clip_encoder=old.clip_encoder
+        )
 
     def _loaded(self, progress: Progress | None = None) -> _Parts:
         with self._lock:
@@ -122,6 +139,8 @@ class EmbeddedChatModel(SitrepChatModel):
     def score(self, inquiries: Sequence[Inquiry]) -> list[Score]:
         """One score an inquiry: visual features once a frame, then one forward pass for up to 8 questions.
 
+        Questions to which words can add nothing are left out of that pass.
+
         Raises:
             ReplyError: A key frame cannot be decoded, or the log-odds are not finite.
         """
@@ -130,11 +149,12 @@ class EmbeddedChatModel(SitrepChatModel):
         with self._lock:
             start = time.perf_counter()
             parts = self._loaded()
-            seen = self._look(parts, inquiries)
-            language = self._language_log_odds(parts, inquiries, seen)
+            asked = [self.shown(inquiry) for inquiry in inquiries]
+            seen = self._look(parts, asked)
+            language = self._language_log_odds(parts, asked, seen)
             scores = [
                 self._score(parts, inquiry, features, odds)
-                for inquiry, features, odds in zip(inquiries, seen, language, strict=True)
+                for inquiry, features, odds in zip(asked, seen, language, strict=True)
             ]
             each = (time.perf_counter() - start) * 1e3 / len(inquiries)
         return [replace(score, elapsed_ms=each) for score in scores]
@@ -142,6 +162,7 @@ class EmbeddedChatModel(SitrepChatModel):
     def narrate(self, inquiry: Inquiry, score: Score) -> str:
         """The report as JSON: English by the tower, Korean by grammar, both from the same facts."""
         facts = report.gather(inquiry, score)
+        inquiry = at_its_peak(inquiry)
         if inquiry.language == "ko":
             return json.dumps(korean.write(facts), ensure_ascii=False)
         with self._lock:
@@ -176,6 +197,9 @@ class EmbeddedChatModel(SitrepChatModel):
         twice = [want for q in inquiries for want in parts.head.wants_scene(q.event_type, q.key_frames)]
         if any(twice):
             found = replace(found, scene=parts.features.scenes(hashes, images, twice))
+        moving = [want for q in inquiries for want in parts.head.wants_clip(q.event_type, q.key_frames)]
+        if any(moving):
+            found = replace(found, clip=parts.features.clips(hashes, images, moving))
         seen, first = [], 0
         for inquiry in inquiries:
             last = first + len(inquiry.key_frames)
@@ -186,16 +210,17 @@ class EmbeddedChatModel(SitrepChatModel):
     def _language_log_odds(
         self, parts: _Parts, inquiries: Sequence[Inquiry], seen: Sequence[VisionFeatures]
     ) -> list[float]:
-        prompts = [turn(parts.tower, inquiry.messages) for inquiry in inquiries]
-        visual = [
-            visual_embeddings(parts.connector, features, inquiry.key_frames)
-            for inquiry, features in zip(inquiries, seen, strict=True)
-        ]
-        odds = np.zeros(len(inquiries))
-        for first in range(0, len(inquiries), _BATCH):
-            rows = range(first, min(first + _BATCH, len(inquiries)))
+        """The tower's yes/no log-odds; what adds nothing where it is not asked."""
+        odds = np.full(len(inquiries), parts.joint.manifest.language_bias)
+        wordy = [row for row, inquiry in enumerate(inquiries) if self.reads_words(inquiry)]
+        prompts = {row: turn(parts.tower, inquiries[row].messages) for row in wordy}
+        visual = {
+            row: visual_embeddings(parts.connector, seen[row], inquiries[row].key_frames) for row in wordy
+        }
+        for first in range(0, len(wordy), _BATCH):
+            rows = wordy[first : first + _BATCH]
             sequences = [spliced(parts.tower, prompts[row], visual[row]) for row in rows]
-            odds[first : rows.stop] = parts.yes_no.log_odds(parts.tower.prefill(sequences))
+            odds[rows] = parts.yes_no.log_odds(parts.tower.prefill(sequences))
             for place, row in enumerate(rows):
                 report_turn = turn(parts.tower, inquiries[row].narrative_messages)
                 shared = common_prefix(prompts[row].tail, report_turn.tail)

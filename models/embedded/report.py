@@ -26,7 +26,8 @@ PERSON_AGREES_AT, VEHICLE_AGREES_AT = 0.3, 0.5
 SEVERAL = 5
 """From here on people are told as "several"."""
 _KIN: Mapping[str, str] = {"fire": "smoke", "smoke": "fire"}
-"""What is looked for beside an alarm, and so stated like its own attribute."""
+"""What is looked for beside an alarm, and so stated sooner than others."""
+KIN_SEEN_AT = 0.7
 ABSENT_AT = 0.35
 """An attribute below this probability may be stated as not seen."""
 REAL_PROBABILITY = 0.5
@@ -248,8 +249,10 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
 
 def _seen_at(name: str, main: str) -> float:
     """From which probability on an attribute is stated beside an alarm about ``main``."""
-    if name in (main, _KIN.get(main)):
+    if name == main:
         return SEEN_AT
+    if name == _KIN.get(main):
+        return KIN_SEEN_AT
     if name == "crash":
         # Dense traffic looks like one: only its own trigger's alarm is worth the words.
         return math.inf

@@ -53,8 +53,9 @@ class VisionFeatures:
         pooled: (n, 1280), the mean over the whole map.
         logits: (n, A), one logit for each of ``ATTRIBUTES``.
         motion: (n, M), ``MOTION_STATISTICS`` of the motion views; NaN for the other views.
-        scene: (n, 2560), features of ``vision_scene``; NaN for views that were not looked at twice, ``None``
+        scene: (n, 4224), features of ``vision_scene``; NaN for views that were not looked at twice, ``None``
             when none was.
+        clip: (n, 832), features of ``vision_clip``; NaN for all but clip views, ``None`` when none was.
     """
 
     tokens: Array
@@ -62,6 +63,7 @@ class VisionFeatures:
     logits: Array
     motion: Array
     scene: Array | None = None
+    clip: Array | None = None
 
     def __len__(self) -> int:
         return len(self.pooled)
@@ -70,8 +72,9 @@ class VisionFeatures:
         """The features of some of the views."""
         rows = np.asarray(indices, np.int64)
         scene = None if self.scene is None else self.scene[rows]
+        clip = None if self.clip is None else self.clip[rows]
         return VisionFeatures(
-            self.tokens[rows], self.pooled[rows], self.logits[rows], self.motion[rows], scene
+            self.tokens[rows], self.pooled[rows], self.logits[rows], self.motion[rows], scene, clip
         )
 
 
@@ -106,7 +109,8 @@ class VisionEncoder:
 
         Args:
             images: BGR uint8, any size; each is scaled to 260 px square.
-            views: What each image shows; motion views go through the motion network.
+            views: What each image shows; motion views go through the motion network, clip views through
+                none: they stay zero here (``vision_clip``).
 
         Raises:
             ValueError: The lengths differ, or an image is not (height, width, 3) uint8.
@@ -120,16 +124,16 @@ class VisionEncoder:
             np.zeros((count, len(ATTRIBUTES)), np.float32),
             np.full((count, len(MOTION_STATISTICS)), np.nan, np.float32),
         )
-        is_motion = [view is View.MOTION for view in views]
-        for network, wanted in ((self._stills, False), (self._motion, True)):
-            rows = [index for index in range(count) if is_motion[index] is wanted]
+        moving = [index for index, view in enumerate(views) if view is View.MOTION]
+        still = [index for index, view in enumerate(views) if view not in (View.MOTION, View.CLIP)]
+        for network, rows in ((self._stills, still), (self._motion, moving)):
             for start in range(0, len(rows), _BATCH):
                 part = rows[start : start + _BATCH]
                 outputs = network(np.stack([prepare(images[index]) for index in part]))
                 result.tokens[part] = outputs["tokens"]
                 result.pooled[part] = outputs["pooled"]
                 result.logits[part] = outputs["logits"]
-        for index in [index for index in range(count) if is_motion[index]]:
+        for index in moving:
             result.motion[index] = motion_statistics(images[index])
         return result
 

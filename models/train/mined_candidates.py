@@ -17,23 +17,28 @@ import pickle
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from models.embedded.heads import DecisionHead
+from models.embedded.views import looked_at
 from models.embedded.vision import VisionEncoder, VisionFeatures
+from models.embedded.vision_clip import CLIP_CHANNELS, ClipEncoder
 from models.embedded.vision_scene import SCENE_CHANNELS, SceneEncoder
 from models.train import data
 from models.train.malloc import keep_memory
 from pipeline import settings as settings_module
 from pipeline.detect import build_stage1
 from pipeline.ingest import open_source
-from pipeline.types import Candidate
+from pipeline.types import Candidate, EventType, View
 
 FOLDER = data.WORK / "mined"
+SECOND_OPINIONS = (EventType.SMOKE, EventType.FIRE, EventType.FALL, EventType.VIOLENCE)
+"""Types whose heads may read scene features (``vision_second``)."""
+STILL_ONLY = {EventType.VIOLENCE}
+"""Of those, the ones that do so only where nothing moves: there clips tell more."""
 _FLUSH = 100
 
 
@@ -52,6 +57,8 @@ class Item:
 @dataclass(frozen=True, slots=True)
 class Mined:
     """One picture or clip with every candidate stage 1 made of it, and the features of their views.
+
+    Candidates hold the views that are looked at only (``models.embedded.views``).
 
     ``features`` go with ``candidates`` one to one; tokens are left out.
     """
@@ -114,7 +121,7 @@ class Eyes:
 
     encoder: VisionEncoder
     scene: SceneEncoder
-    head: DecisionHead
+    clip: ClipEncoder
 
 
 def features_of(candidate: Candidate, store: MemoryStore, eyes: Eyes) -> VisionFeatures:
@@ -126,11 +133,17 @@ def features_of(candidate: Candidate, store: MemoryStore, eyes: Eyes) -> VisionF
     found = eyes.encoder.encode(images, [frame.view for frame in candidate.key_frames])
     tokens = np.zeros((len(found), 0, 0), np.float32)
     scene = None
-    twice = eyes.head.wants_scene(candidate.event_type, candidate.key_frames)
+    moves = any(frame.view is View.MOTION for frame in candidate.key_frames)
+    asked = candidate.event_type in SECOND_OPINIONS and not (moves and candidate.event_type in STILL_ONLY)
+    twice = [asked and frame.view is View.FULL for frame in candidate.key_frames]
     if any(twice):
         scene = np.full((len(images), SCENE_CHANNELS), np.nan, np.float32)
         scene[twice] = eyes.scene.encode([image for image, want in zip(images, twice, strict=True) if want])
-    return VisionFeatures(tokens, found.pooled.astype(np.float16), found.logits, found.motion, scene)
+    clip, moving = None, [frame.view is View.CLIP for frame in candidate.key_frames]
+    if any(moving):
+        clip = np.full((len(images), CLIP_CHANNELS), np.nan, np.float32)
+        clip[moving] = eyes.clip.encode([image for image, want in zip(images, moving, strict=True) if want])
+    return VisionFeatures(tokens, found.pooled.astype(np.float16), found.logits, found.motion, scene, clip)
 
 
 def mine(wanted: list[Item], threads: int) -> Iterator[Mined]:
@@ -139,10 +152,17 @@ def mine(wanted: list[Item], threads: int) -> Iterator[Mined]:
     store = MemoryStore()
     stage1 = build_stage1(settings, store)
     cache = data.WORK / "cache"
-    eyes = Eyes(VisionEncoder(cache, threads), SceneEncoder(cache, threads), DecisionHead())
+    eyes = Eyes(
+        VisionEncoder(cache, threads),
+        SceneEncoder(cache, threads),
+        ClipEncoder(cache, threads),
+    )
     for item in wanted:
         source = open_source(item.path, fps=settings.detect_fps)
-        candidates = list(stage1.run(source, camera=Path(item.path).name))
+        candidates = [
+            replace(one, key_frames=tuple(one.key_frames[index] for index in looked_at(one.key_frames)))
+            for one in stage1.run(source, camera=Path(item.path).name)
+        ]
         source.close()
         yield Mined(item, candidates, [features_of(one, store, eyes) for one in candidates])
         store.held.clear()
@@ -155,12 +175,15 @@ def main() -> None:
     parser.add_argument("--shard", default="0/1", help="I/N: every Nth item from the Ith")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--splits", nargs="+", default=["val", "test"], help="train too, if there is time")
+    parser.add_argument("--clips", action="store_true", help="the training clips only")
     arguments = parser.parse_args()
     index, count = (int(part) for part in arguments.shard.split("/"))
     cv2.setNumThreads(1)
     FOLDER.mkdir(parents=True, exist_ok=True)
     done = {mined.item.name for mined in load()} if any(FOLDER.glob("*.pkl")) else set()
     wanted = [item for item in items() if item.name not in done and item.split in arguments.splits]
+    if arguments.clips:
+        wanted = [item for item in wanted if item.source == "train_clips"]
     # Clips and val first: they decide operating points; test reports; train pictures the encoder has learned.
     order = {"val": 0, "test": 1, "train": 2}
     wanted.sort(key=lambda item: (order[item.split], item.source != "train_clips"))

@@ -33,7 +33,7 @@ _FLUSH = 100
 
 
 def load() -> dict[str, np.ndarray]:
-    """(2560,) float16 features by file name of what has been computed so far."""
+    """(4224,) float16 features by file name of what has been computed so far."""
     found: dict[str, np.ndarray] = {}
     for path in sorted(FOLDER.glob("*.npz")):
         stored = np.load(path)
@@ -42,7 +42,7 @@ def load() -> dict[str, np.ndarray]:
 
 
 def of_rows(rows: list[Row]) -> np.ndarray:
-    """(n, 2560) float64 features of rows.
+    """(n, 4224) float64 features of rows.
 
     Raises:
         SystemExit: Some have not been computed.

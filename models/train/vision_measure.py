@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 
 
 def auc(truth: np.ndarray, score: np.ndarray) -> float:
@@ -94,24 +94,3 @@ def calibration_error(truth: np.ndarray, probability: np.ndarray, *, bins: int =
             )
             error += float(w.sum() * abs(gap))
     return error
-
-
-def kept_threshold(real: np.ndarray, group: np.ndarray, *, keep: float) -> float:
-    """Log-odds under which at most ``1 - keep`` of the real alarms fall, each scene counting once.
-
-    With few scenes the empirical quantile is only luck, so the lower of it and the quantile of a normal
-    distribution with the same mean and deviation is taken.
-
-    Args:
-        real: (n,) log-odds of real alarms.
-        group: (n,) scene of each.
-        keep: Share to keep, 0..1.
-    """
-    _, which, size = np.unique(group, return_inverse=True, return_counts=True)
-    weight = 1.0 / size[which]
-    order = np.argsort(real)
-    share = np.cumsum(weight[order]) / weight.sum()
-    empirical = float(real[order][np.searchsorted(share, 1 - keep)])
-    mean = float(np.average(real, weights=weight))
-    deviation = float(np.sqrt(np.average((real - mean) ** 2, weights=weight)))
-    return min(empirical, mean + float(norm.ppf(1 - keep)) * deviation)

@@ -1,7 +1,7 @@
 """Teach the accident head to tell crashes from traffic, and traffic from what else its trigger fires on.
 
 ``python -m models.train.vision_scene`` fits two probes on scene features (``scene_features``: untouched
-ImageNet weights) of accidents, traffic and harmless pictures of train and val, and writes them to
+weights) of accidents, traffic and harmless pictures of train and val, and writes them to
 ``heads.json``. Their log-odds on pictures they have not seen, five folds by scene, go to
 ``.train/scene-rows.json`` for calibration: val alone holds five accident scenes.
 """
@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from models.embedded.heads import HEADS_FILE, either
 from models.embedded.vision import WEIGHTS_DIR
+from models.embedded.vision_scene import THINGS
 from models.train import data, scene_features
 from models.train.data import Row
 from models.train.vision_calibrate import SCENE_ROWS
@@ -53,10 +54,20 @@ def fit(x: np.ndarray, truth: np.ndarray, strength: float) -> Line:
     return weights, float(model.intercept_[0] - weights @ scaler.mean_)
 
 
+def fit_scene(x: np.ndarray, truth: np.ndarray, strength: float) -> Line:
+    """One line for scene features: the mean of a probe on things and one on acts.
+
+    Fitted apart, so that neither drowns in the other: together they rank scenes no probe has seen as well or
+    better than either (``EXPERIMENTS.md``).
+    """
+    things, acts = fit(x[:, :THINGS], truth, strength), fit(x[:, THINGS:], truth, strength)
+    return np.concatenate([things[0], acts[0]]) / 2, (things[1] + acts[1]) / 2
+
+
 def fit_both(x: np.ndarray, crash: np.ndarray, road: np.ndarray) -> tuple[Line, Line]:
     """The probe of crashes among traffic, and of traffic among everything."""
-    weights, bias = fit(x, road, ROAD_STRENGTH)
-    return fit(x[road], crash[road], CRASH_STRENGTH), (weights, bias + ROAD_HEAD_START)
+    weights, bias = fit_scene(x, road, ROAD_STRENGTH)
+    return fit_scene(x[road], crash[road], CRASH_STRENGTH), (weights, bias + ROAD_HEAD_START)
 
 
 def both_log_odds(x: np.ndarray, lines: tuple[Line, Line]) -> np.ndarray:

@@ -54,6 +54,7 @@ TEXT: dict[str, tuple[str, str]] = {
     "full": ("whole view", "전체 화면"),
     "region": ("close-up", "확대"),
     "motion": ("motion", "움직임"),
+    "clip": ("in eight steps", "연속 장면"),
     "show_motion": ("Show motion pictures", "움직임 영상 보기"),
     "show_boxes": ("Show boxes", "표시 상자 보기"),
     "motion_help": (

@@ -19,7 +19,9 @@ _SUFFIXES = {
     "_pct": "%",
 }
 _MOMENTS = {"before": 0, "peak": 1, "after": 2}
-_VIEWS = {"full": 0, "region": 1, "motion": 2}
+_VIEWS = {"full": 0, "region": 1, "motion": 2, "clip": 3}
+_NO_THUMBNAILS = frozenset({"motion", "clip"})
+"""Views of more than one moment."""
 _NEAR_S = 0.5
 """A stored box belongs to one moment; further away the thing has moved."""
 
@@ -115,7 +117,7 @@ def _picture(
     boxes = [
         _drawn(seen["box"], crop, frame, f"{seen['label']} {seen['score'] * 100:.0f} %", "object")
         for seen in objects
-        if abs(seen["t_s"] - frame["t_s"]) <= _NEAR_S
+        if abs(seen["t_s"] - frame["t_s"]) <= _NEAR_S and frame["view"] != "clip"
     ]
     if frame["view"] == "full":
         regions = {
@@ -162,7 +164,7 @@ def _drawn(
 
 def thumbnail(key_frames: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The picture that stands for a candidate: its moment, close-up where there is one."""
-    usable = [frame for frame in key_frames if frame["view"] != "motion"] or list(key_frames)
+    usable = [frame for frame in key_frames if frame["view"] not in _NO_THUMBNAILS] or list(key_frames)
     return min(
         usable,
         key=lambda frame: (frame["moment"] != "peak", frame["view"] != "region"),

@@ -1,7 +1,8 @@
 """Key frames: the few images of a candidate that people and models see.
 
 A moment is shown in up to three views: the whole frame, a crop around what the trigger saw, and a motion
-view that puts three neighbouring frames into the colour channels of one image.
+view that puts three neighbouring frames into the colour channels of one image. The peak of what moves is
+also shown as a clip view (``pipeline.clipview``).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from pipeline.clipview import Strip, clip_sheet
 from pipeline.errors import FrameStoreError
 from pipeline.interfaces import FrameStore
 from pipeline.resize import reduce
@@ -42,6 +44,8 @@ class Shot:
         box: What the trigger saw, normalised, or ``None`` for the whole frame.
         earlier: The frame about 0.4 s earlier, for moments at the end of a clip.
         later: The frame about 0.4 s later, for moments at its beginning; filled in when it arrives.
+        strip: Frames for a clip view, for a peak.
+        sheet: The clip view, as soon as all its frames are there; they are let go of then.
     """
 
     moment: Moment
@@ -51,15 +55,36 @@ class Shot:
     box: Box | None = None
     earlier: Frame | None = None
     later: Frame | None = None
+    strip: Strip | None = None
+    sheet: Image | None = None
 
     def take(self, frame: Frame) -> None:
         """Fill in what is missing with a frame that has just arrived, if it is of the same size."""
         if frame.t_s <= self.now.t_s or frame.image.shape != self.now.image.shape:
             return
+        if self.strip is not None:
+            self.strip.add(frame)
+            if self.strip.is_complete():
+                self.sheet, self.strip = self.clip(), None
         if self.after is None:
             self.after = frame
         elif self.later is None and frame.t_s > self.after.t_s:
             self.later = frame
+
+    def clip(self) -> Image | None:
+        """The clip view of what the trigger saw, from the frames known by now; ``None`` from too few."""
+        if self.strip is None:
+            return self.sheet
+        frames = self.strip.chosen()
+        if not frames or any(frame.image.shape != self.now.image.shape for frame in frames):
+            return None
+        box = self.region()
+        return clip_sheet([frame.image if box is None else crop(frame.image, box) for frame in frames])
+
+    def region(self) -> Box | None:
+        """The part of the frame around what the trigger saw."""
+        height, width = self.now.image.shape[:2]
+        return None if self.box is None else region_box(self.box, width, height)
 
     def triple(self) -> tuple[Frame, Frame, Frame] | None:
         """Three neighbouring frames for a motion view, around the moment or, at a clip's ends, beside it."""
@@ -110,6 +135,10 @@ class FrameRing:
             return None
         before = self._before(now)
         shot = Shot(moment, now, before, None, box, None if before is None else self._before(before))
+        if moment is Moment.PEAK:
+            shot.strip = Strip(now.t_s)
+            for frame in self._frames:
+                shot.strip.add(frame)
         for step in (1, 2):
             following = self.near(now.t_s + step * MOTION_STEP_S)
             if following is not None:
@@ -199,9 +228,7 @@ def store_views(shot: Shot, frame_store: FrameStore, *, is_still: bool = False) 
     Raises:
         FrameStoreError: An image cannot be encoded or stored.
     """
-    image = shot.now.image
-    height, width = image.shape[:2]
-    box = None if shot.box is None else region_box(shot.box, width, height)
+    image, box = shot.now.image, shot.region()
     if is_still and box is None:
         box = (0.0, 0.0, 1.0, 1.0)
     views = [_keep(shrink(image, FULL_SIDE), View.FULL, shot, None, frame_store)]
@@ -213,6 +240,19 @@ def store_views(shot: Shot, frame_store: FrameStore, *, is_still: bool = False) 
         motion = motion_view(*(shrink(part, MOTION_SIDE) for part in parts))
         views.append(_keep(motion, View.MOTION, shot, box, frame_store))
     return views
+
+
+def store_clip(shot: Shot, frame_store: FrameStore) -> list[KeyFrame]:
+    """Encode and store the clip view of a peak, of the part of the frame that its trigger saw.
+
+    Returns:
+        The view, or nothing where too few frames are known.
+
+    Raises:
+        FrameStoreError: It cannot be encoded or stored.
+    """
+    sheet = shot.clip()
+    return [] if sheet is None else [_keep(sheet, View.CLIP, shot, shot.region(), frame_store)]
 
 
 def _keep(image: Image, view: View, shot: Shot, box: Box | None, frame_store: FrameStore) -> KeyFrame:

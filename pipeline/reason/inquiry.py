@@ -50,5 +50,6 @@ def build_inquiry(
         duration_s=max(0.0, candidate.end_s - candidate.start_s),
         zone=candidate.zone,
         options=rendered.options,
+        prompt="" if overrides is not None and overrides.sources else pack.ref,
     )
     return inquiry, rendered

@@ -169,7 +169,7 @@ def _card(one: ReportRow, clip: ClipNote | None, pose: PoseEstimator | None, blu
     shots = [shot for shot in view.pictures(list(frames.values()), evidence) if shot.sha256 in one.images]
     main = min(shots, key=lambda shot: (shot.view != "full", shot.moment != "peak"), default=None)
     rest = sorted(
-        (shot for shot in shots if shot is not main and shot.view != "motion"),
+        (shot for shot in shots if shot is not main and shot.view not in ("motion", "clip")),
         key=lambda shot: (shot.view == "region") == (shot.moment != "peak"),
     )[: _MOST_PICTURES - 1]
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ def jpeg(seed):
     return cv2.imencode(".jpg", cv2.GaussianBlur(noise, (0, 0), 6))[1].tobytes()
 
 
-def inquiry(event=EventType.VIOLENCE, seeds=(1, 2), site="", language="en", facts=None):
+def inquiry(event=EventType.VIOLENCE, seeds=(1, 2), site="", language="en", facts=None, prompt=""):
     pack = load_pack("incident@1.0.0")
     images = tuple(jpeg(seed) for seed in seeds)
     views = (View.FULL, View.REGION, View.MOTION)
@@ -66,6 +67,7 @@ def inquiry(event=EventType.VIOLENCE, seeds=(1, 2), site="", language="en", fact
         duration_s=4.2,
         zone="gate 1",
         options=text.options,
+        prompt=prompt,
     )
 
 
@@ -214,3 +216,37 @@ def test_damaged_weights_are_refused(tmp_path):
         read_joint(tmp_path / WEIGHTS.name)
     with pytest.raises(ModelMissing, match="cannot be read"):
         read_joint(tmp_path / "absent" / connector_module.WEIGHTS.name)
+
+
+def test_words_that_can_add_nothing_are_not_read(model, monkeypatch):
+    """Given the prompt the tower was trained on and no site, then the same verdict, and no tower."""
+    asked = inquiry(seeds=(1, 2, 3), prompt="incident@1.0.0")
+    with_words = model.score([replace(asked, prompt="")])[0]
+    told = inquiry(seeds=(1, 2, 3), site="a pharmacy, open until eight", prompt="incident@1.0.0")
+    assert (
+        model.reads_words(told)
+        and model.reads_words(replace(asked, prompt=""))
+        and not model.reads_words(asked)
+    )
+    reads = []
+    prefill = model.parts().tower.prefill
+    monkeypatch.setattr(
+        model.parts().tower, "prefill", lambda sequences: reads.append(len(sequences)) or prefill(sequences)
+    )
+    without = model.score([asked])[0]
+    assert without.log_odds == with_words.log_odds and without.attributes == with_words.attributes
+    assert reads == []
+    mixed = model.score([asked, told])
+    assert reads == [1] and mixed[0].log_odds == without.log_odds
+    assert model.narrate(asked, without) == model.narrate(replace(asked, prompt=""), with_words)
+
+
+def test_a_verdict_looks_at_the_peak_only(model):
+    """Given moments before and after, when they show something else, then the score stays the same."""
+    one = inquiry(seeds=(1, 2, 3))
+    other = inquiry(seeds=(7, 8, 9))
+    around = tuple(replace(frame, moment=Moment.AFTER, t_s=4.0) for frame in other.key_frames)
+    both = replace(one, key_frames=one.key_frames + around, images=one.images + other.images)
+    assert model.score([both])[0].log_odds == pytest.approx(model.score([one])[0].log_odds, abs=1e-6)
+    nothing_but_after = replace(one, key_frames=around, images=other.images)
+    assert model.shown(nothing_but_after).key_frames == around

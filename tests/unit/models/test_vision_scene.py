@@ -14,7 +14,7 @@ from models.embedded.features import FeatureCache
 from models.embedded.heads import DecisionHead
 from models.embedded.vision import ATTRIBUTES, VisionEncoder, VisionFeatures
 from models.embedded.vision_motion import MOTION_STATISTICS
-from models.embedded.vision_scene import SCENE_CHANNELS, SceneEncoder, tiles
+from models.embedded.vision_scene import SCENE_CHANNELS, THINGS, SceneEncoder, tiles
 from pipeline.types import EventType, Evidence, Image, KeyFrame, Moment, View
 from tests.media import moving_square
 
@@ -45,8 +45,9 @@ def test_tiles_overlap_and_reach_every_corner() -> None:
 def test_features_are_the_mean_and_the_largest_of_the_tiles(encoder: SceneEncoder) -> None:
     features = encoder.encode([moving_square()(0), moving_square()(5)])
     assert features.shape == (2, SCENE_CHANNELS) and features.dtype == np.float32
-    mean, largest = np.split(features, 2, axis=1)
-    assert (largest >= mean - 1e-6).all() and (largest > mean + 1e-3).any()
+    for part in (features[:, :THINGS], features[:, THINGS:]):
+        mean, largest = np.split(part, 2, axis=1)
+        assert (largest >= mean - 1e-6).all() and (largest > mean + 1e-3).any()
 
 
 def test_cache_computes_what_is_wanted_once(encoder: SceneEncoder, cache_dir: Path, tmp_path: Path) -> None:
@@ -85,3 +86,11 @@ def test_an_accident_needs_a_road() -> None:
 
     assert odds(both.astype(np.float32)) > 1 > -4 > odds(no_road.astype(np.float32))
     assert odds(np.full(SCENE_CHANNELS, np.nan, np.float32)) == 0.0
+
+
+def test_sharpness_beyond_what_was_trained_on_does_not_count(encoder: SceneEncoder) -> None:
+    """Given the same scene in two sizes, then the features are much the same."""
+    small = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (252, 336, 3), np.uint8), (0, 0), 3)
+    large = cv2.resize(small, (1008, 756), interpolation=cv2.INTER_CUBIC)
+    one, other = encoder.encode([small, large])
+    assert np.abs(one - other).mean() < 0.05 * np.abs(one).mean()

