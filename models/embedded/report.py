@@ -25,9 +25,8 @@ PERSON_AGREES_AT, VEHICLE_AGREES_AT = 0.3, 0.5
 """What a detector found is stated if the eyes see at least this much of it: either alone is often wrong."""
 SEVERAL = 5
 """From here on people are told as "several"."""
-_KIN: Mapping[str, str] = {"fire": "smoke", "smoke": "fire"}
-"""What is looked for beside an alarm, and so stated sooner than others."""
-KIN_SEEN_AT = 0.7
+_KIN: Mapping[str, tuple[str, float]] = {"fire": ("smoke", SEEN_AT), "smoke": ("fire", 0.7)}
+"""What is looked for beside an alarm, and from where on it is stated: fires smoke, but not all haze burns."""
 ABSENT_AT = 0.35
 """An attribute below this probability may be stated as not seen."""
 REAL_PROBABILITY = 0.5
@@ -251,8 +250,9 @@ def _seen_at(name: str, main: str) -> float:
     """From which probability on an attribute is stated beside an alarm about ``main``."""
     if name == main:
         return SEEN_AT
-    if name == _KIN.get(main):
-        return KIN_SEEN_AT
+    kin, seen_at = _KIN.get(main, ("", 1.0))
+    if name == kin:
+        return seen_at
     if name == "crash":
         # Dense traffic looks like one: only its own trigger's alarm is worth the words.
         return math.inf
