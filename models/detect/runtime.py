@@ -53,7 +53,8 @@ def compile_model(
         "CACHE_DIR": str(cache_dir),
     }
     if threads:
-        options["INFERENCE_NUM_THREADS"] = threads
+        # Pinned, the threads of several processes all sit on the first cores and leave the others idle.
+        options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
     try:
         core = ov.Core()
         made = _imported(ov, core, file, shape, cache_dir, second=second, prepare=prepare)

@@ -95,7 +95,8 @@ class LanguageTower:
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": "32" if activations_int8 else "0",
         }
         if threads:
-            options["INFERENCE_NUM_THREADS"] = threads
+            # Pinned, the threads of several processes all sit on the first cores and leave the others idle.
+            options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
         self._request = ov.Core().compile_model(folder / _XML, "CPU", options).create_infer_request()
         self._valid = np.zeros((0, 0), bool)
 

@@ -145,7 +145,8 @@ class VisionEncoder:
         # bf16 would be twice as fast where the CPU has it, but then a verdict would depend on the machine.
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if self._threads:
-            options["INFERENCE_NUM_THREADS"] = self._threads
+            # Pinned, the threads of several processes all sit on the first cores and leave the others idle.
+            options |= {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
         return core.compile_model(_cached_graph(core, path, sha, self._cache_dir), "CPU", options)
 
 

@@ -112,7 +112,8 @@ def _compiled(name: str, cache_dir: Path, threads: int, progress: Progress | Non
     folder = prepared(cache_dir, f"{WEIGHTS_ID}-{_FORMAT}", _convert, progress)
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads:
-        options["INFERENCE_NUM_THREADS"] = threads
+        # Pinned, the threads of several processes all sit on the first cores and leave the others idle.
+        options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
     core = ov.Core()
     return core.compile_model(core.read_model(folder / _FILE.format(name)), "CPU", options)
 

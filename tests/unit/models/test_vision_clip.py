@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -119,3 +120,10 @@ def test_the_head_of_violence_reads_clip_views_in_place_of_motion_views() -> Non
     assert sure.log_odds > 1 > -1 > quiet.log_odds
     assert "motion" not in sure.terms and "flow" not in sure.terms
     assert sure.attributes["fight"] > 0.9 > 0.1 > quiet.attributes["fight"]
+
+
+def test_a_thread_limit_does_not_tie_the_process_to_one_core(encoder: ClipEncoder) -> None:
+    """Given one thread, when it has run, then the process may still use every core."""
+    before = os.sched_getaffinity(0)
+    encoder.encode([sheet()])
+    assert os.sched_getaffinity(0) == before
