@@ -64,6 +64,12 @@ def fit_scene(x: np.ndarray, truth: np.ndarray, strength: float) -> Line:
     return np.concatenate([things[0], acts[0]]) / 2, (things[1] + acts[1]) / 2
 
 
+def fit_things(x: np.ndarray, truth: np.ndarray, strength: float) -> Line:
+    """One line for scene features that reads things only."""
+    weights, bias = fit(x[:, :THINGS], truth, strength)
+    return np.concatenate([weights, np.zeros(x.shape[1] - THINGS)]), bias
+
+
 def fit_both(x: np.ndarray, crash: np.ndarray, road: np.ndarray) -> tuple[Line, Line]:
     """The probe of crashes among traffic, and of traffic among everything."""
     weights, bias = fit_scene(x, road, ROAD_STRENGTH)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from models.train.data import Row
 from models.train.mined_candidates import SECOND_OPINIONS, STILL_ONLY
 from models.train.vision_calibrate import HARMLESS, REAL, SECOND_ODDS, rows_of
 from models.train.vision_measure import auc, balanced
-from models.train.vision_scene import Line, fit_scene, folds
+from models.train.vision_scene import Line, fit_scene, fit_things, folds
 from pipeline.types import EventType
 
 STRENGTH = 1e-3
@@ -35,6 +36,9 @@ LEAST_GAIN = 0.003
 LARGEST_SHARE = 1.0
 """A second opinion never weighs more than the head: val has few scenes."""
 Odds = dict[str, float]
+Fit = Callable[[np.ndarray, np.ndarray, float], Line]
+WITNESSES: dict[str, Fit] = {"things": fit_things, "things and acts": fit_scene}
+"""What a second opinion may be read from; the one that adds more on val is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +50,32 @@ class Second:
     odds: Odds
 
 
-def second_opinion(event_type: EventType, rows: list[Row], x: np.ndarray) -> Second:
+def second_opinion(event_type: EventType, rows: list[Row], x: np.ndarray, fit: Fit) -> Second:
     """Fit the probes of a type."""
     labels = [label for label in REAL[event_type] if label != "weapon"]
     use = np.array([row.label in labels or row.label in HARMLESS for row in rows])
     truth = np.array([row.label in labels for row in rows])
     group = np.array([row.group for row in rows])
     learn = np.flatnonzero(use & np.array([row.split != "test" for row in rows]))
-    line = fit_scene(x[learn], truth[learn], STRENGTH)
+    line = fit(x[learn], truth[learn], STRENGTH)
     odds = x @ line[0] + line[1]
     for seen, rest in folds(group[learn]):
-        weights, bias = fit_scene(x[learn[seen]], truth[learn[seen]], STRENGTH)
+        weights, bias = fit(x[learn[seen]], truth[learn[seen]], STRENGTH)
         odds[learn[rest]] = x[learn[rest]] @ weights + bias
-    unseen = np.array([row.split != "train" for row in rows]) & use
     for split in ("val", "test"):
-        part = unseen & np.array([row.split == split for row in rows])
+        part = use & np.array([row.split == split for row in rows])
         figure = auc(truth[part], odds[part])
         print(f"  {split}: AUC of the probe alone, all pictures {figure:.3f}")
     train = np.flatnonzero(use & np.array([row.split == "train" for row in rows]))
     return Second(
         line,
-        fit_scene(x[train], truth[train], STRENGTH),
+        fit(x[train], truth[train], STRENGTH),
         {row.file: round(float(value), 4) for row, value in zip(rows, odds, strict=True)},
     )
 
 
-def weigh(event_type: EventType, alarms: list[dict[str, Any]], odds: Odds) -> dict[str, float] | None:
-    """Coefficient and centre of the second opinion beside the head; ``None`` when val gains nothing by it."""
+def weigh(event_type: EventType, alarms: list[dict[str, Any]], odds: Odds) -> tuple[float, dict[str, float]]:
+    """What the second opinion adds to the head on val (AUC), and its coefficient and centre."""
     own_alarms = [a for a in alarms if a["type"] == event_type.value and a["name"] in odds]
     # Armed people are the business of another way in the violence head.
     val = [a for a in own_alarms if a["split"] == "val" and a["label"] != "weapon"]
@@ -87,9 +90,7 @@ def weigh(event_type: EventType, alarms: list[dict[str, Any]], odds: Odds) -> di
     centre = float((second[truth].mean() + second[~truth].mean()) / 2)
     before, after = auc(truth, head), auc(truth, head + share * (second - centre))
     print(f"  alarms of val: {before:.3f} -> {after:.3f} with share {share:.2f}")
-    if after - before < LEAST_GAIN:
-        return None
-    return {"coefficient": round(share, 4), "centre": round(centre, 4)}
+    return after - before, {"coefficient": round(share, 4), "centre": round(centre, 4)}
 
 
 def main() -> None:
@@ -107,10 +108,13 @@ def main() -> None:
     alarms = rows_of(mined_candidates.load(), DecisionHead())
     found: dict[str, Any] = {}
     for event_type in SECOND_OPINIONS:
-        print(event_type.value)
-        second = second_opinion(event_type, rows, x)
-        term = weigh(event_type, alarms, second.odds)
-        if term is None:
+        tried = []
+        for name, fit in WITNESSES.items():
+            print(event_type.value, name)
+            second = second_opinion(event_type, rows, x, fit)
+            tried.append((*weigh(event_type, alarms, second.odds), second))
+        gain, term, second = max(tried, key=lambda one: one[0])
+        if gain < LEAST_GAIN:
             continue
         if event_type in STILL_ONLY:
             term["still_only"] = True
