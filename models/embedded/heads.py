@@ -56,7 +56,7 @@ class TypeHead:
         bias: Log-odds when every term is missing or average.
         terms: ``attribute:NAME`` (pooled logit), ``motion``, ``flow``, ``evidence``, ``scene`` or ``clip``,
             each with coefficient, centre and, for attributes, how regions mix in; with ``still_only`` a term
-            counts only where there is no motion view, with ``clipless_only`` only where there is no clip
+            counts only where there is neither motion nor clip view, with ``clipless_only`` only where there is no clip
             view.
         evidence: Model behind the ``evidence`` term, if any.
         bound: Largest log-odds of this type; small where no images could teach it.
@@ -119,7 +119,7 @@ class DecisionHead:
         head = self._types.get(event_type)
         unread = head is None or head.scene is None
         if head is not None and head.terms.get("scene", {}).get("still_only"):
-            unread = unread or any(frame.view is View.MOTION for frame in key_frames)
+            unread = unread or _moves(key_frames)
         return [
             not unread and frame.view is View.FULL and frame.moment is Moment.PEAK for frame in key_frames
         ]
@@ -206,7 +206,7 @@ class DecisionHead:
         known: Mapping[str, float | None] | None = None,
     ) -> tuple[float, dict[str, float]]:
         terms = {}
-        moves = any(frame.view is View.MOTION for frame in key_frames)
+        moves = _moves(key_frames)
         clipped = any(frame.view is View.CLIP for frame in key_frames)
         for name, setting in head.terms.items():
             if (moves and setting.get("still_only")) or (clipped and setting.get("clipless_only")):
@@ -261,6 +261,11 @@ class DecisionHead:
             if logit is not None:
                 found[name] = 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, logit))))
         return found
+
+
+def _moves(key_frames: Sequence[KeyFrame]) -> bool:
+    """Whether time is seen in any view; the motion views may have been left out for a clip view."""
+    return any(frame.view in (View.MOTION, View.CLIP) for frame in key_frames)
 
 
 def either(one: float, other: float) -> float:
