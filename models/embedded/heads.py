@@ -56,8 +56,8 @@ class TypeHead:
         bias: Log-odds when every term is missing or average.
         terms: ``attribute:NAME`` (pooled logit), ``motion``, ``flow``, ``evidence``, ``scene`` or ``clip``,
             each with coefficient, centre and, for attributes, how regions mix in; with ``still_only`` a term
-            counts only where there is neither motion nor clip view, with ``clipless_only`` only where there is no clip
-            view.
+            counts only where there is neither motion nor clip view, with ``clipless_only`` only where there
+            is no clip view.
         evidence: Model behind the ``evidence`` term, if any.
         bound: Largest log-odds of this type; small where no images could teach it.
         scene: Weights (4224) and bias of the ``scene`` term over features of ``vision_scene``, if any.
