@@ -6,24 +6,32 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from models.base import Inquiry
-from pipeline.types import KeyFrame, Moment
+from pipeline.types import EventType, KeyFrame, Moment, View
+
+FLICKERING = frozenset({EventType.FIRE, EventType.SMOKE})
+"""What comes and goes from frame to frame: one moment alone may miss it, above all one that others named."""
 
 
-def looked_at(key_frames: Sequence[KeyFrame]) -> list[int]:
+def looked_at(key_frames: Sequence[KeyFrame], event_type: EventType) -> list[int]:
     """Places of the views of the peak; of all views where none is of the peak.
 
     The moments before and after are for people: judged with them the model ranks alarms no better, and takes
-    twice as long (``python -m evaluation.keyframe_choice``).
+    twice as long (``python -m evaluation.keyframe_choice``). For what flickers they are looked at as well,
+    without their motion views.
     """
-    peak = [index for index, frame in enumerate(key_frames) if frame.moment is Moment.PEAK]
-    return peak or list(range(len(key_frames)))
+    peak = {index for index, frame in enumerate(key_frames) if frame.moment is Moment.PEAK}
+    if not peak:
+        return list(range(len(key_frames)))
+    if event_type in FLICKERING:
+        peak |= {i for i, frame in enumerate(key_frames) if frame.view in (View.FULL, View.REGION)}
+    return sorted(peak)
 
 
 def at_its_peak(inquiry: Inquiry) -> Inquiry:
-    """The inquiry with the views that are looked at."""
+    """The inquiry with the views that are looked at, mostly those of its peak."""
     if len(inquiry.images) != len(inquiry.key_frames):
         return inquiry
-    chosen = looked_at(inquiry.key_frames)
+    chosen = looked_at(inquiry.key_frames, inquiry.event_type)
     return replace(
         inquiry,
         key_frames=tuple(inquiry.key_frames[index] for index in chosen),

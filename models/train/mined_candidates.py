@@ -160,7 +160,12 @@ def mine(wanted: list[Item], threads: int) -> Iterator[Mined]:
     for item in wanted:
         source = open_source(item.path, fps=settings.detect_fps)
         candidates = [
-            replace(one, key_frames=tuple(one.key_frames[index] for index in looked_at(one.key_frames)))
+            replace(
+                one,
+                key_frames=tuple(
+                    one.key_frames[index] for index in looked_at(one.key_frames, one.event_type)
+                ),
+            )
             for one in stage1.run(source, camera=Path(item.path).name)
         ]
         source.close()

@@ -87,7 +87,7 @@ def test_a_fire_clip_named_by_path_reaches_a_person_once(
     assert row["trigger"] == {"name": "site-yolo", "score": 0.71}
     assert row["wall_time"] == "2026-11-24T01:00:00.000+00:00"
     assert row["zone"] == "lawn" and row["clip"] == FIRE.name
-    assert views(row) == {"full", "region", "motion"}
+    assert views(row) == {"full", "region", "motion", "clip"}
     assert all(21.9 <= frame["t_s"] <= 30.1 for frame in row["frames"])
     assert {"before", "peak", "after"} <= {frame["moment"] for frame in row["frames"]}
     assert row["evidence"]["objects"][0]["label"] == "fire"

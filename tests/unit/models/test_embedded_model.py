@@ -250,3 +250,16 @@ def test_a_verdict_looks_at_the_peak_only(model):
     assert model.score([both])[0].log_odds == pytest.approx(model.score([one])[0].log_odds, abs=1e-6)
     nothing_but_after = replace(one, key_frames=around, images=other.images)
     assert model.shown(nothing_but_after).key_frames == around
+
+
+def test_what_flickers_is_looked_for_at_every_moment(model):
+    """Given a fire whose named moment shows none, then the stills of other moments count too."""
+    one, other = inquiry(EventType.FIRE, seeds=(1, 2, 3)), inquiry(EventType.FIRE, seeds=(7, 8, 9))
+    around = tuple(replace(frame, moment=Moment.AFTER, t_s=4.0) for frame in other.key_frames)
+    both = replace(one, key_frames=one.key_frames + around, images=one.images + other.images)
+    shown = model.shown(both).key_frames
+    assert [(frame.moment, frame.view) for frame in shown[3:]] == [
+        (Moment.AFTER, View.FULL),
+        (Moment.AFTER, View.REGION),
+    ]
+    assert model.score([both])[0].log_odds != model.score([one])[0].log_odds
