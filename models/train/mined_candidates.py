@@ -146,6 +146,10 @@ def features_of(candidate: Candidate, store: MemoryStore, eyes: Eyes) -> VisionF
     return VisionFeatures(tokens, found.pooled.astype(np.float16), found.logits, found.motion, scene, clip)
 
 
+def _looked_at(candidate: Candidate) -> list[int]:
+    return looked_at(candidate.key_frames, candidate.event_type, candidate.evidence)
+
+
 def mine(wanted: list[Item], threads: int) -> Iterator[Mined]:
     """Run stage 1 on items, one after another."""
     settings = settings_module.load(data_dir=data.WORK / "cache", detect_threads=threads)
@@ -160,12 +164,7 @@ def mine(wanted: list[Item], threads: int) -> Iterator[Mined]:
     for item in wanted:
         source = open_source(item.path, fps=settings.detect_fps)
         candidates = [
-            replace(
-                one,
-                key_frames=tuple(
-                    one.key_frames[index] for index in looked_at(one.key_frames, one.event_type)
-                ),
-            )
+            replace(one, key_frames=tuple(one.key_frames[index] for index in _looked_at(one)))
             for one in stage1.run(source, camera=Path(item.path).name)
         ]
         source.close()

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import binom
 
 from models.embedded.heads import DecisionHead
 from models.embedded.vision import WEIGHTS_DIR, VisionEncoder, VisionFeatures
@@ -28,9 +29,9 @@ from models.train.mined_candidates import Mined
 from models.train.vision_measure import Platt, auc, calibration_error, fit_platt
 from pipeline.types import Candidate, EventType, View
 
-KEEP = 0.95
-"""Share of real alarms that must still reach a person. No margin on top: one fight picture in eight of the
-corpus shows no contact and one accident in five is a weak cue, so that val understates what is kept."""
+KEEP, CONFIDENCE = 0.95, 0.95
+"""Share of real alarms that must still reach a person, and how sure val makes us of it: the point is the
+one-sided tolerance limit of Wilks, "Determination of sample sizes for setting tolerance limits", 1941."""
 LEAST_ROWS = 8
 CEILING = 0.5
 """Nothing that is likelier real than false is dismissed, however well val separates: its sources are few."""
@@ -138,9 +139,11 @@ def dismiss_point(parts: Iterable[tuple[np.ndarray, list[str]]]) -> float:
         found.append(probability)
         weights.append(1.0 / size[which])
     probability, weight = np.concatenate(found), np.concatenate(weights)
+    scenes = round(float(weight.sum()))
+    allowed = int(np.sum(binom.cdf(np.arange(scenes), scenes, 1 - KEEP) <= 1 - CONFIDENCE))
     order = np.argsort(probability)
-    lost = np.cumsum(weight[order]) / weight.sum()
-    return min(CEILING, float(probability[order][np.searchsorted(lost, 1 - KEEP + 1e-9)]))
+    lost = np.cumsum(weight[order])
+    return min(CEILING, float(probability[order][np.searchsorted(lost, allowed + 1e-9)]))
 
 
 def calibrate(rows: list[Row]) -> dict[str, Any]:
@@ -228,6 +231,7 @@ def main() -> None:
         "vision": vision,
         "prior": 0.5,
         "keep": KEEP,
+        "confidence": CONFIDENCE,
         "types": types,
     }
     arguments.out.write_text(json.dumps(stored, indent=1) + "\n")

@@ -69,6 +69,8 @@ DWELL_S: Final = "dwell_s"
 """How long the person or object stayed."""
 CROWD_DENSITY: Final = "crowd_density"
 """Share of the zone (or frame) covered by people's boxes, 0..1."""
+REPORTED: Final = "reported"
+"""Whether another detector reported the event: its peak is what was told, not what shows it best."""
 STILL_IMAGE: Final = "still_image"
 """Whether the source is a single image, so that nothing about time could be measured."""
 

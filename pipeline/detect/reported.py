@@ -105,6 +105,7 @@ class ReportedTrigger:
             return None
         box = _where(report.box_at(scene.t_s), seen.box if seen is not None else None)
         measured = {**measure(scene, report.event_type), **(seen.facts if seen is not None else {})}
+        measured[facts.REPORTED] = True
         what = report.event_type.value.replace("_", " ")
         note = f"{report.detector} reports {what}, score {report.score:.2f}."
         if seen is not None:

@@ -169,7 +169,7 @@ def test_a_review_item_takes_the_recording_of_its_camera(
 
     assert code == 0, err
     assert found.row["event_type"] == "fall" and found.row["zone"] == "desk"
-    assert found.row["decision"] in ("escalate", "review")
+    assert found.row["decision"] in ("escalate", "review"), found.row["reason"]
     assert found.row["evidence"]["counts"]["person"] >= 1
 
 

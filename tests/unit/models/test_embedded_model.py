@@ -263,3 +263,13 @@ def test_what_flickers_is_looked_for_at_every_moment(model):
         (Moment.AFTER, View.REGION),
     ]
     assert model.score([both])[0].log_odds != model.score([one])[0].log_odds
+
+
+def test_the_moment_another_detector_named_is_not_all_that_is_looked_at(model):
+    """Given a fall that another detector reported, then the stills of all moments count."""
+    own = inquiry(EventType.FALL, seeds=(1, 2, 3))
+    after = tuple(replace(frame, moment=Moment.AFTER, t_s=4.0) for frame in own.key_frames)
+    own = replace(own, key_frames=own.key_frames + after, images=own.images * 2)
+    told = replace(own, evidence=replace(own.evidence, facts={**own.evidence.facts, "reported": True}))
+    assert len(model.shown(own).key_frames) == 3
+    assert [frame.view for frame in model.shown(told).key_frames[3:]] == [View.FULL, View.REGION]
