@@ -45,7 +45,7 @@ _FILE = "{}.xml"
 
 
 class ClipEncoder:
-    """Features of clip views; about 110 ms a view on two quiet cores.
+    """Features of clip views.
 
     Args:
         cache_dir: Where the converted network is kept; made when absent.
@@ -73,7 +73,7 @@ class ClipEncoder:
 class StillEncoder:
     """Features of single pictures by the same network: what it would see if nothing moved.
 
-    About 15 ms a picture on two quiet cores. Arguments and errors as of :class:`ClipEncoder`.
+    Arguments and errors as of :class:`ClipEncoder`.
     """
 
     def __init__(self, cache_dir: Path, threads: int = 0, progress: Progress | None = None) -> None:

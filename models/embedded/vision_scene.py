@@ -30,7 +30,7 @@ TILE_SHARE = 2 / 3
 
 
 class SceneEncoder:
-    """Scene features of pictures; about 130 ms a picture on two quiet cores.
+    """Scene features of pictures.
 
     Args:
         cache_dir: Where the converted network is kept.
