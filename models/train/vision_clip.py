@@ -25,7 +25,7 @@ from models.train import data, mined_candidates
 from models.train.malloc import keep_memory
 from models.train.vision_calibrate import CLIP_ODDS
 from models.train.vision_measure import auc_interval
-from models.train.vision_motion_views import Clip, moving_box, read_clips
+from models.train.vision_motion_views import Clip, moving_box, read_clips, shaken
 from models.train.vision_scene import Line, fit, folds
 from pipeline.clipview import CLIP_FRAMES, CLIP_STEP_S, clip_sheet
 from pipeline.types import Image
@@ -69,18 +69,11 @@ def sheets_of(clip: Clip) -> list[Image]:
 
 def made_up(picture: Image, random: Random) -> Image:
     """A harmless clip view from a still: at rest, a shaking camera, or light that changes."""
-    height, width = picture.shape[:2]
     kind, frames = random.integers(3), []
     for step in range(CLIP_FRAMES):
         frame = picture
         if kind == 1:
-            shift = random.normal(0, 0.01, 2) * width
-            frame = cv2.warpAffine(
-                frame,
-                np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32),
-                (width, height),
-                borderMode=cv2.BORDER_REFLECT,
-            )
+            frame = shaken(frame, 0.01, random)
         elif kind == 2:
             frame = np.clip(frame * (1 + 0.3 * np.sin(step * random.uniform(0.2, 1.0))), 0, 255)
         noisy = frame + random.normal(0, 2, frame.shape)

@@ -100,6 +100,19 @@ def spoil(view: Image, random: Random) -> Image:
     return np.clip(out, 0, 255).astype(np.uint8)
 
 
+def shaken(picture: Image, spread: float, random: Random) -> Image:
+    """A picture as a shaking camera shows it: moved by a share of its width with this deviation."""
+    height, width = picture.shape[:2]
+    shift = random.normal(0, spread, 2) * width
+    moved = cv2.warpAffine(
+        picture,
+        np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32),
+        (width, height),
+        borderMode=cv2.BORDER_REFLECT,
+    )
+    return np.asarray(moved, np.uint8)
+
+
 def made_up(picture: Image, boxes: list[Box], random: Random) -> Image:
     """Benign motion from a still: nothing, camera shake, a light going on, or boxes gliding by."""
     height, width = picture.shape[:2]
@@ -109,13 +122,7 @@ def made_up(picture: Image, boxes: list[Box], random: Random) -> Image:
     for step in (-1, 0, 1):
         frame = picture
         if kind == 1:
-            shift = random.normal(0, 0.012, 2) * width
-            frame = cv2.warpAffine(
-                frame,
-                np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float32),
-                (width, height),
-                borderMode=cv2.BORDER_REFLECT,
-            )
+            frame = shaken(frame, 0.012, random)
         elif kind == 2:
             frame = np.clip(frame * (1 + step * random.uniform(-0.3, 0.3)), 0, 255).astype(np.uint8)
         elif kind == 3 and boxes:
