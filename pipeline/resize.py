@@ -1,10 +1,10 @@
-"""Scaling pictures down without aliasing, at the price of reading the picture once."""
+"""Cutting pictures out, and scaling them down without aliasing at the price of reading them once."""
 
 from __future__ import annotations
 
 import cv2
 
-from pipeline.types import Image
+from pipeline.types import Box, Image
 
 
 def reduce(image: Image, size: tuple[int, int]) -> Image:
@@ -43,3 +43,13 @@ def fitted(image: Image, size: tuple[int, int]) -> Image:
         enlarged: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         return enlarged
     return reduce(image, size)
+
+
+def crop(image: Image, box: Box) -> Image:
+    """The part of an image inside a normalised box, at least 2 x 2 px."""
+    height, width = image.shape[:2]
+    x1 = min(max(int(box[0] * width), 0), max(width - 2, 0))
+    y1 = min(max(int(box[1] * height), 0), max(height - 2, 0))
+    x2 = min(max(round(box[2] * width), x1 + 2), width)
+    y2 = min(max(round(box[3] * height), y1 + 2), height)
+    return image[y1:y2, x1:x2]

@@ -131,16 +131,16 @@ class TorchBaseline:
     def watch(self, sheet: Image) -> Array:
         """Features of a clip view: (832,)."""
         return np.asarray(
-            self._acts(as_clip(sheet)[None], still=False).mean((2, 3, 4))[0].numpy(), np.float32
+            self._actions(as_clip(sheet)[None], still=False).mean((2, 3, 4))[0].numpy(), np.float32
         )
 
     @torch.inference_mode()
     def watch_stills(self, images: Sequence[Image]) -> Array:
         """Mean features of pictures by the same network without time: (n, 832)."""
         pictures = np.stack([fitted(image, (STILL_PX, STILL_PX)) for image in images])
-        return np.asarray(self._acts(pictures[:, None], still=True).mean((2, 3, 4)).numpy(), np.float32)
+        return np.asarray(self._actions(pictures[:, None], still=True).mean((2, 3, 4)).numpy(), np.float32)
 
-    def _acts(self, clips: Array | Image, *, still: bool) -> torch.Tensor:
+    def _actions(self, clips: Array | Image, *, still: bool) -> torch.Tensor:
         def in_time(sizes: Sequence[int]) -> list[int]:
             return [1, *sizes[1:]] if still else list(sizes)
 

@@ -82,7 +82,7 @@ class Race:
         stills: list[Image] = []
         moving: list[Image] = []
         scenes: list[Image] = []
-        twice = self._parts.head.wants_scene(inquiry.event_type, inquiry.key_frames)
+        twice = self._parts.head.wants_scene(inquiry.event_type, inquiry.key_frames, inquiry.evidence)
         clips = self._parts.head.wants_clip(inquiry.event_type, inquiry.key_frames)
         for frame, image, again, clip in zip(inquiry.key_frames, inquiry.images, twice, clips, strict=True):
             picture = np.asarray(cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR), np.uint8)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
+from models.embedded.views import is_reported
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionFeatures
 from models.embedded.vision_clip import CLIP_CHANNELS
 from models.embedded.vision_scene import SCENE_CHANNELS
@@ -114,14 +115,20 @@ class DecisionHead:
         """Name of exactly these heads; stored with verdicts and calibration."""
         return self._weights_id
 
-    def wants_scene(self, event_type: EventType, key_frames: Sequence[KeyFrame]) -> list[bool]:
-        """Of which views the head of this type reads scene features: full views of the event's peak."""
+    def wants_scene(
+        self, event_type: EventType, key_frames: Sequence[KeyFrame], evidence: Evidence
+    ) -> list[bool]:
+        """Of which views the head of this type reads scene features.
+
+        Full views of the event's peak; of an alarm that another detector raised, those of all moments.
+        """
         head = self._types.get(event_type)
-        unread = head is None or head.scene is None
-        if head is not None and head.terms.get("scene", {}).get("still_only"):
-            unread = unread or _moves(key_frames)
+        ways = () if head is None else (head, head.also)
+        reads = any(way is not None and _reads_scene(way, key_frames) for way in ways)
+        anywhen = is_reported(evidence)
         return [
-            not unread and frame.view is View.FULL and frame.moment is Moment.PEAK for frame in key_frames
+            reads and frame.view is View.FULL and (anywhen or frame.moment is Moment.PEAK)
+            for frame in key_frames
         ]
 
     def wants_clip(self, event_type: EventType, key_frames: Sequence[KeyFrame]) -> list[bool]:
@@ -165,6 +172,7 @@ class DecisionHead:
         *,
         scene_odds: float | None = None,
         clip_odds: float | None = None,
+        also_odds: float | None = None,
     ) -> Testimony:
         """The same, with each term told apart. See :meth:`log_odds`.
 
@@ -176,6 +184,7 @@ class DecisionHead:
             scene_odds: Value of the ``scene`` term where it is known already, for calibration on pictures
                 that the probe has not seen.
             clip_odds: The same of the ``clip`` term.
+            also_odds: The same of the ``scene`` term of the other way to be real.
         """
         if len(features) != len(key_frames):
             raise ValueError(f"features of {len(features)} views for {len(key_frames)} key frames")
@@ -189,7 +198,8 @@ class DecisionHead:
         known = {"scene": scene_odds, "clip": clip_odds}
         total, terms = self._total(head, features, key_frames, evidence, known)
         if head.also is not None:
-            other, other_terms = self._total(head.also, features, key_frames, evidence)
+            told = {"scene": also_odds}
+            other, other_terms = self._total(head.also, features, key_frames, evidence, told)
             total, terms = either(total, other), {**other_terms, **terms}
         if head.needs is not None:
             other, other_terms = self._total(head.needs, features, key_frames, evidence)
@@ -263,6 +273,12 @@ class DecisionHead:
         return found
 
 
+def _reads_scene(head: TypeHead, key_frames: Sequence[KeyFrame]) -> bool:
+    """Whether this way of being real reads scene features of these views."""
+    setting = head.terms.get("scene", {})
+    return head.scene is not None and not (setting.get("still_only") and _moves(key_frames))
+
+
 def _moves(key_frames: Sequence[KeyFrame]) -> bool:
     """Whether time is seen in any view; the motion views may have been left out for a clip view."""
     return any(frame.view in (View.MOTION, View.CLIP) for frame in key_frames)
@@ -316,11 +332,12 @@ def _type_head(entry: Mapping[str, Any]) -> TypeHead:
 
 
 def _read(line: tuple[Array, float] | None, features: Array | None) -> float | None:
-    """Mean log-odds of the views that have such features."""
+    """Log-odds of the views that have such features: mean of the two best, as of stills."""
     if line is None or features is None:
         return None
     seen = features[np.isfinite(features).all(axis=1)]
-    return float((seen @ line[0] + line[1]).mean()) if len(seen) else None
+    best = np.sort(seen @ line[0] + line[1])[-_TOP_MOMENTS:]
+    return float(best.mean()) if len(best) else None
 
 
 def _line(stored: Mapping[str, Any] | None, channels: int) -> tuple[Array, float] | None:

@@ -194,7 +194,9 @@ class EmbeddedChatModel(SitrepChatModel):
             raise ReplyError("a candidate without key frames cannot be judged", hint="give at least one")
         hashes = [frame.sha256 for frame in frames]
         found = parts.features.features(hashes, [frame.view for frame in frames], images)
-        twice = [want for q in inquiries for want in parts.head.wants_scene(q.event_type, q.key_frames)]
+        twice = [
+            want for q in inquiries for want in parts.head.wants_scene(q.event_type, q.key_frames, q.evidence)
+        ]
         if any(twice):
             found = replace(found, scene=parts.features.scenes(hashes, images, twice))
         moving = [want for q in inquiries for want in parts.head.wants_clip(q.event_type, q.key_frames)]

@@ -14,6 +14,11 @@ _REPORTED = "reported"
 """Fact of an alarm that another detector raised (``pipeline.detect.facts``)."""
 
 
+def is_reported(evidence: Evidence) -> bool:
+    """Whether another detector raised the alarm: its peak is when that one spoke, not when it happened."""
+    return evidence.facts.get(_REPORTED) is True
+
+
 def looked_at(key_frames: Sequence[KeyFrame], event_type: EventType, evidence: Evidence) -> list[int]:
     """Places of the views of the peak; of all views where none is of the peak.
 
@@ -24,7 +29,7 @@ def looked_at(key_frames: Sequence[KeyFrame], event_type: EventType, evidence: E
     peak = {index for index, frame in enumerate(key_frames) if frame.moment is Moment.PEAK}
     if not peak:
         return list(range(len(key_frames)))
-    if event_type in FLICKERING or evidence.facts.get(_REPORTED) is True:
+    if event_type in FLICKERING or is_reported(evidence):
         peak |= {i for i, frame in enumerate(key_frames) if frame.view in (View.FULL, View.REGION)}
     return sorted(peak)
 

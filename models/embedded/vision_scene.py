@@ -19,9 +19,9 @@ from models.embedded.vision_net import CHANNELS
 from pipeline.resize import reduce
 from pipeline.types import Array, Image, View
 
-THINGS = 2 * CHANNELS
-"""So many scene features are of the network that knows things; the rest is of the one that knows acts."""
-SCENE_CHANNELS = THINGS + 2 * CLIP_CHANNELS
+OBJECT_CHANNELS = 2 * CHANNELS
+"""So many scene features are object features (ImageNet); the rest are action features (Kinetics)."""
+SCENE_CHANNELS = OBJECT_CHANNELS + 2 * CLIP_CHANNELS
 LONGER_SIDE = 336
 """Pictures are scaled down to this first, px: the size of those that the lines over these features were
 fitted on. Sharper tiles look calmer to them: at 960 px crashes lost up to one in log-odds."""
@@ -45,7 +45,7 @@ class SceneEncoder:
         self, cache_dir: Path, threads: int = 0, *, weights_dir: Path = WEIGHTS_DIR / "scene"
     ) -> None:
         self._encoder = VisionEncoder(cache_dir, threads, weights_dir=weights_dir)
-        self._acts = StillEncoder(cache_dir, threads)
+        self._actions = StillEncoder(cache_dir, threads)
 
     @property
     def weights_id(self) -> str:
@@ -59,15 +59,15 @@ class SceneEncoder:
             images: BGR uint8, any size.
 
         Returns:
-            (n, 4224) float32: for each channel its mean over the four tiles, then its largest; first of the
-            network that knows things, then of the one that knows acts.
+            (n, 4224) float32: for each channel its mean over the four tiles, then its largest; object
+            features first, then action features.
         """
         parts = [tile for image in images for tile in tiles(shrunk(image))]
-        things = self._encoder.encode(parts, [View.FULL] * len(parts)).pooled
-        means, largest = self._acts.encode(parts)
+        objects = self._encoder.encode(parts, [View.FULL] * len(parts)).pooled
+        means, largest = self._actions.encode(parts)
         found = [
-            things.reshape(len(images), 4, CHANNELS).mean(axis=1),
-            things.reshape(len(images), 4, CHANNELS).max(axis=1),
+            objects.reshape(len(images), 4, CHANNELS).mean(axis=1),
+            objects.reshape(len(images), 4, CHANNELS).max(axis=1),
             means.reshape(len(images), 4, CLIP_CHANNELS).mean(axis=1),
             largest.reshape(len(images), 4, CLIP_CHANNELS).max(axis=1),
         ]

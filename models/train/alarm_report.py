@@ -16,7 +16,7 @@ import numpy as np
 from models.embedded.heads import DecisionHead
 from models.embedded.vision import WEIGHTS_DIR
 from models.train import mined_candidates
-from models.train.vision_calibrate import SCENE_ROWS, SECOND_ODDS, Row, rows_of
+from models.train.vision_calibrate import SCENE_ROWS, SECOND_ODDS, Row, armed_opinions, rows_of
 from models.train.vision_measure import Platt, auc_interval, calibration_error
 
 REPORTS = Path(__file__).parent / "reports"
@@ -68,7 +68,7 @@ def main() -> None:
     """Measure and write."""
     calibration = json.loads((WEIGHTS_DIR / "calibration.json").read_text())["types"]
     second = json.loads(SECOND_ODDS.read_text())
-    rows = rows_of(mined_candidates.load(), DecisionHead(), second)
+    rows = rows_of(mined_candidates.load(), DecisionHead(), second, armed=armed_opinions())
     rows = [row for row in rows if row["type"] != "traffic_accident"]
     rows += [row | {"still": True} for row in json.loads(SCENE_ROWS.read_text())]
     found = {}

@@ -32,7 +32,7 @@ from models.train.malloc import keep_memory
 from pipeline import settings as settings_module
 from pipeline.detect import build_stage1
 from pipeline.ingest import open_source
-from pipeline.types import Candidate, EventType, View
+from pipeline.types import Candidate, EventType, Moment, View
 
 FOLDER = data.WORK / "mined"
 SECOND_OPINIONS = (EventType.SMOKE, EventType.FIRE, EventType.FALL, EventType.VIOLENCE)
@@ -133,9 +133,10 @@ def features_of(candidate: Candidate, store: MemoryStore, eyes: Eyes) -> VisionF
     found = eyes.encoder.encode(images, [frame.view for frame in candidate.key_frames])
     tokens = np.zeros((len(found), 0, 0), np.float32)
     scene = None
-    moves = any(frame.view is View.MOTION for frame in candidate.key_frames)
-    asked = candidate.event_type in SECOND_OPINIONS and not (moves and candidate.event_type in STILL_ONLY)
-    twice = [asked and frame.view is View.FULL for frame in candidate.key_frames]
+    asked = candidate.event_type in (*SECOND_OPINIONS, EventType.TRAFFIC_ACCIDENT)
+    twice = [
+        asked and frame.view is View.FULL and frame.moment is Moment.PEAK for frame in candidate.key_frames
+    ]
     if any(twice):
         scene = np.full((len(images), SCENE_CHANNELS), np.nan, np.float32)
         scene[twice] = eyes.scene.encode([image for image, want in zip(images, twice, strict=True) if want])

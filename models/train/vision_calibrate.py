@@ -8,7 +8,8 @@ scene (``vision_clip``). Types without real alarms in the corpus (intrusion, loi
 stand-in question gave them.
 
 Each type has its own slope and offset, but all types are dismissed below one probability: a probability is a
-probability whatever the type, and the few scenes of one type cannot carry a point of their own.
+probability whatever the type, and the few scenes of one type cannot carry a point of their own. They can
+lower it: no type loses more of its own real alarms than all together may.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ REAL: dict[EventType, tuple[str, ...]] = {
 }
 HARMLESS = ("normal_empty", "normal_person", "normal_traffic", "fire_like", "fall_like", "general")
 SCENE_ROWS, SECOND_ODDS = data.WORK / "scene-rows.json", data.WORK / "second-odds.json"
-CLIP_ODDS = data.WORK / "clip-odds.json"
+CLIP_ODDS, ARMED_ODDS = data.WORK / "clip-odds.json", data.WORK / "armed-odds.json"
 Row = dict[str, Any]
 Line = tuple[np.ndarray, float]
 
@@ -55,6 +56,7 @@ def rows_of(
     head: DecisionHead,
     second: Mapping[str, Any] | None = None,
     probes: Mapping[str, Line] | None = None,
+    armed: Mapping[str, Any] | None = None,
 ) -> list[Row]:
     """Alarms with a known truth: type, split, scene, log-odds, truth, and whether they are of a still.
 
@@ -64,6 +66,7 @@ def rows_of(
         second: By type, second opinions of probes that have not seen the pictures (``vision_second``).
         probes: By clip, the probe that has not seen it (``vision_clip``): with it, clips that the encoder was
             trained on count too, as alarms of violence, of which it then has no say.
+        armed: Opinions on weapons of probes that have not seen the pictures (``vision_weapons``).
     """
     rows = []
     for one in mined:
@@ -78,7 +81,13 @@ def rows_of(
                 continue
             opinion = _opinion((second or {}).get(candidate.event_type.value), one.item.name, features)
             log_odds = head.testify(
-                candidate.event_type, features, frames, candidate.evidence, scene_odds=opinion, clip_odds=clip
+                candidate.event_type,
+                features,
+                frames,
+                candidate.evidence,
+                scene_odds=opinion,
+                clip_odds=clip,
+                also_odds=_opinion(armed, one.item.name, features),
             ).log_odds
             rows.append(
                 {
@@ -126,6 +135,11 @@ def unseen_probes() -> dict[str, Line]:
     }
 
 
+def armed_opinions() -> dict[str, Any] | None:
+    """Opinions on weapons of probes that have not seen the pictures; ``None`` before ``vision_weapons``."""
+    return json.loads(ARMED_ODDS.read_text()) if ARMED_ODDS.is_file() else None
+
+
 def dismiss_point(parts: Iterable[tuple[np.ndarray, list[str]]]) -> float:
     """The probability below which alarms of all types are dismissed.
 
@@ -133,17 +147,33 @@ def dismiss_point(parts: Iterable[tuple[np.ndarray, list[str]]]) -> float:
         parts: By type, calibrated probabilities of its real alarms of val and the scene of each. A scene
             counts once, however often it was flagged.
     """
-    found, weights = [], []
-    for probability, groups in parts:
-        _, which, size = np.unique(groups, return_inverse=True, return_counts=True)
-        found.append(probability)
-        weights.append(1.0 / size[which])
-    probability, weight = np.concatenate(found), np.concatenate(weights)
+    parts = list(parts)
+    probability = np.concatenate([found for found, _ in parts])
+    weight = np.concatenate([_by_scene(groups) for _, groups in parts])
     scenes = round(float(weight.sum()))
     allowed = int(np.sum(binom.cdf(np.arange(scenes), scenes, 1 - KEEP) <= 1 - CONFIDENCE))
+    return min(CEILING, _losing(probability, weight, allowed))
+
+
+def own_point(probability: np.ndarray, groups: list[str]) -> float:
+    """The highest point at which a type loses no more than its share of its own real alarms of val.
+
+    Some types would otherwise pay for others: falls have a dozen scenes there, and say little in the pool.
+    """
+    weight = _by_scene(groups)
+    return _losing(probability, weight, (1 - KEEP) * float(weight.sum()))
+
+
+def _by_scene(groups: list[str]) -> np.ndarray:
+    _, which, size = np.unique(groups, return_inverse=True, return_counts=True)
+    return np.asarray(1.0 / size[which])
+
+
+def _losing(probability: np.ndarray, weight: np.ndarray, allowed: float) -> float:
+    """The highest probability below which lies no more than a weight of real alarms."""
     order = np.argsort(probability)
     lost = np.cumsum(weight[order])
-    return min(CEILING, float(probability[order][np.searchsorted(lost, allowed + 1e-9)]))
+    return float(probability[order][min(len(order) - 1, np.searchsorted(lost, allowed + 1e-9))])
 
 
 def calibrate(rows: list[Row]) -> dict[str, Any]:
@@ -203,7 +233,7 @@ def main() -> None:
     arguments = parser.parse_args()
     types: dict[str, Any] = json.loads(arguments.out.read_text())["types"] if arguments.out.is_file() else {}
     second = json.loads(SECOND_ODDS.read_text()) if SECOND_ODDS.is_file() else {}
-    rows = rows_of(mined_candidates.load(), DecisionHead(), second, unseen_probes())
+    rows = rows_of(mined_candidates.load(), DecisionHead(), second, unseen_probes(), armed_opinions())
     if SCENE_ROWS.is_file():
         rows = [row for row in rows if row["type"] != "traffic_accident"]
         rows += [row | {"still": True} for row in json.loads(SCENE_ROWS.read_text())]
@@ -221,7 +251,11 @@ def main() -> None:
             fits[name, True] = still, rest
     below = dismiss_point(_real_of_val(entry, part) for entry, part in fits.values())
     for name in sorted({name for name, _ in fits}):
-        done = [outcome(*fits[key], below) for key in ((name, False), (name, True)) if key in fits]
+        done = [
+            outcome(*fits[key], min(below, own_point(*_real_of_val(*fits[key]))))
+            for key in ((name, False), (name, True))
+            if key in fits
+        ]
         types[name] = done[0] | ({"still": done[1]} if len(done) == 2 else {})
         print(name, json.dumps(types[name]))
     print(f"dismissed below {below:.4f}")

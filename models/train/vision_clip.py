@@ -25,9 +25,10 @@ from models.train import data, mined_candidates
 from models.train.malloc import keep_memory
 from models.train.vision_calibrate import CLIP_ODDS
 from models.train.vision_measure import auc_interval
-from models.train.vision_motion_views import Clip, moving_box, read_clips, shaken
+from models.train.vision_motion_views import Clip, read_clips, shaken
 from models.train.vision_scene import Line, fit, folds
-from pipeline.clipview import CLIP_FRAMES, CLIP_STEP_S, clip_sheet
+from pipeline.clipview import CLIP_FRAMES, CLIP_STEP_S, clip_sheet, moving_box
+from pipeline.resize import crop
 from pipeline.types import Image
 
 VIEWS = data.WORK / "clip-views.npz"
@@ -59,11 +60,9 @@ def sheets_of(clip: Clip) -> list[Image]:
     made = []
     for frames in windows(clip):
         made.append(as_stored(clip_sheet(frames)))
-        middle = CLIP_FRAMES // 2
-        near = (frames[middle - 1], frames[middle], frames[middle + 1])
-        box = moving_box(near, frames[0].shape[1] / frames[0].shape[0])
+        box = moving_box(frames)
         if box is not None:
-            made.append(as_stored(clip_sheet([data.crop(frame, box) for frame in frames])))
+            made.append(as_stored(clip_sheet([crop(frame, box) for frame in frames])))
     return made
 
 

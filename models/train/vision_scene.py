@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from models.embedded.heads import HEADS_FILE, either
 from models.embedded.vision import WEIGHTS_DIR
-from models.embedded.vision_scene import THINGS
+from models.embedded.vision_scene import OBJECT_CHANNELS
 from models.train import data, scene_features
 from models.train.data import Row
 from models.train.vision_calibrate import SCENE_ROWS
@@ -55,19 +55,22 @@ def fit(x: np.ndarray, truth: np.ndarray, strength: float) -> Line:
 
 
 def fit_scene(x: np.ndarray, truth: np.ndarray, strength: float) -> Line:
-    """One line for scene features: the mean of a probe on things and one on acts.
+    """One line for scene features: the mean of a probe on object and one on action features.
 
     Fitted apart, so that neither drowns in the other: together they rank scenes no probe has seen as well or
     better than either (``EXPERIMENTS.md``).
     """
-    things, acts = fit(x[:, :THINGS], truth, strength), fit(x[:, THINGS:], truth, strength)
-    return np.concatenate([things[0], acts[0]]) / 2, (things[1] + acts[1]) / 2
+    objects, actions = (
+        fit(x[:, :OBJECT_CHANNELS], truth, strength),
+        fit(x[:, OBJECT_CHANNELS:], truth, strength),
+    )
+    return np.concatenate([objects[0], actions[0]]) / 2, (objects[1] + actions[1]) / 2
 
 
-def fit_things(x: np.ndarray, truth: np.ndarray, strength: float) -> Line:
-    """One line for scene features that reads things only."""
-    weights, bias = fit(x[:, :THINGS], truth, strength)
-    return np.concatenate([weights, np.zeros(x.shape[1] - THINGS)]), bias
+def fit_objects(x: np.ndarray, truth: np.ndarray, strength: float) -> Line:
+    """One line for scene features that reads object features only."""
+    weights, bias = fit(x[:, :OBJECT_CHANNELS], truth, strength)
+    return np.concatenate([weights, np.zeros(x.shape[1] - OBJECT_CHANNELS)]), bias
 
 
 def fit_both(x: np.ndarray, crash: np.ndarray, road: np.ndarray) -> tuple[Line, Line]:

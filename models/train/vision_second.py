@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +25,9 @@ from models.embedded.vision import WEIGHTS_DIR
 from models.train import data, mined_candidates, scene_features
 from models.train.data import Row
 from models.train.mined_candidates import SECOND_OPINIONS, STILL_ONLY
-from models.train.vision_calibrate import HARMLESS, REAL, SECOND_ODDS, rows_of
+from models.train.vision_calibrate import HARMLESS, REAL, SECOND_ODDS, armed_opinions, rows_of
 from models.train.vision_measure import auc, balanced
-from models.train.vision_scene import Line, fit_scene, fit_things, folds
+from models.train.vision_scene import Line, fit_objects, fit_scene, folds
 from pipeline.types import EventType
 
 STRENGTH = 1e-3
@@ -37,7 +37,7 @@ LARGEST_SHARE = 1.0
 """A second opinion never weighs more than the head: val has few scenes."""
 Odds = dict[str, float]
 Fit = Callable[[np.ndarray, np.ndarray, float], Line]
-WITNESSES: dict[str, Fit] = {"things": fit_things, "things and acts": fit_scene}
+WITNESSES: dict[str, Fit] = {"objects": fit_objects, "objects and actions": fit_scene}
 """What a second opinion may be read from; the one that adds more on val is taken."""
 
 
@@ -50,9 +50,8 @@ class Second:
     odds: Odds
 
 
-def second_opinion(event_type: EventType, rows: list[Row], x: np.ndarray, fit: Fit) -> Second:
-    """Fit the probes of a type."""
-    labels = [label for label in REAL[event_type] if label != "weapon"]
+def second_opinion(labels: Sequence[str], rows: list[Row], x: np.ndarray, fit: Fit) -> Second:
+    """Fit the probes that tell pictures with these labels from harmless ones."""
     use = np.array([row.label in labels or row.label in HARMLESS for row in rows])
     truth = np.array([row.label in labels for row in rows])
     group = np.array([row.group for row in rows])
@@ -74,20 +73,24 @@ def second_opinion(event_type: EventType, rows: list[Row], x: np.ndarray, fit: F
     )
 
 
+def share_of(truth: np.ndarray, own: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """How much a second opinion weighs beside a first one, 0 to 1, and its centre between the classes."""
+    x = np.stack([own, second], axis=1)
+    scaler = StandardScaler().fit(x)
+    model = LogisticRegression(C=0.1, max_iter=1000).fit(scaler.transform(x), truth, balanced(truth))
+    first, other = model.coef_[0] / scaler.scale_
+    share = min(LARGEST_SHARE, max(0.0, float(other / first))) if first > 0 else LARGEST_SHARE
+    return share, float((second[truth].mean() + second[~truth].mean()) / 2)
+
+
 def weigh(event_type: EventType, alarms: list[dict[str, Any]], odds: Odds) -> tuple[float, dict[str, float]]:
     """What the second opinion adds to the head on val (AUC), and its coefficient and centre."""
     own_alarms = [a for a in alarms if a["type"] == event_type.value and a["name"] in odds]
-    # Armed people are the business of another way in the violence head.
     val = [a for a in own_alarms if a["split"] == "val" and a["label"] != "weapon"]
     truth = np.array([a["truth"] for a in val])
     head = np.array([a["log_odds"] for a in val])
     second = np.array([odds[a["name"]] for a in val])
-    x = np.stack([head, second], axis=1)
-    scaler = StandardScaler().fit(x)
-    model = LogisticRegression(C=0.1, max_iter=1000).fit(scaler.transform(x), truth, balanced(truth))
-    own, other = model.coef_[0] / scaler.scale_
-    share = min(LARGEST_SHARE, max(0.0, float(other / own))) if own > 0 else LARGEST_SHARE
-    centre = float((second[truth].mean() + second[~truth].mean()) / 2)
+    share, centre = share_of(truth, head, second)
     before, after = auc(truth, head), auc(truth, head + share * (second - centre))
     print(f"  alarms of val: {before:.3f} -> {after:.3f} with share {share:.2f}")
     return after - before, {"coefficient": round(share, 4), "centre": round(centre, 4)}
@@ -105,13 +108,15 @@ def main() -> None:
     held = scene_features.load()
     rows = [row for row in data.read_rows() if row.file in held]
     x = scene_features.of_rows(rows)
-    alarms = rows_of(mined_candidates.load(), DecisionHead())
+    alarms = rows_of(mined_candidates.load(), DecisionHead(), armed=armed_opinions())
     found: dict[str, Any] = {}
     for event_type in SECOND_OPINIONS:
         tried = []
         for name, fit in WITNESSES.items():
             print(event_type.value, name)
-            second = second_opinion(event_type, rows, x, fit)
+            # Armed people are the business of another way in the violence head (``vision_weapons``).
+            labels = [label for label in REAL[event_type] if label != "weapon"]
+            second = second_opinion(labels, rows, x, fit)
             tried.append((*weigh(event_type, alarms, second.odds), second))
         gain, term, second = max(tried, key=lambda one: one[0])
         if gain < LEAST_GAIN:

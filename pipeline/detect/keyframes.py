@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pipeline.clipview import Strip, clip_sheet
+from pipeline.clipview import ClipView, Strip, clip_view
 from pipeline.errors import FrameStoreError
 from pipeline.interfaces import FrameStore
-from pipeline.resize import reduce
+from pipeline.resize import crop, reduce
 from pipeline.types import Box, Frame, Image, KeyFrame, Moment, View
 
 FULL_SIDE = 960
@@ -45,7 +45,7 @@ class Shot:
         earlier: The frame about 0.4 s earlier, for moments at the end of a clip.
         later: The frame about 0.4 s later, for moments at its beginning; filled in when it arrives.
         strip: Frames for a clip view, for a peak.
-        sheet: The clip view, as soon as all its frames are there; they are let go of then.
+        seen: The clip view, as soon as all its frames are there; they are let go of then.
     """
 
     moment: Moment
@@ -56,7 +56,7 @@ class Shot:
     earlier: Frame | None = None
     later: Frame | None = None
     strip: Strip | None = None
-    sheet: Image | None = None
+    seen: ClipView | None = None
 
     def take(self, frame: Frame) -> None:
         """Fill in what is missing with a frame that has just arrived, if it is of the same size."""
@@ -65,21 +65,20 @@ class Shot:
         if self.strip is not None:
             self.strip.add(frame)
             if self.strip.is_complete():
-                self.sheet, self.strip = self.clip(), None
+                self.seen, self.strip = self.clip(), None
         if self.after is None:
             self.after = frame
         elif self.later is None and frame.t_s > self.after.t_s:
             self.later = frame
 
-    def clip(self) -> Image | None:
-        """The clip view of what the trigger saw, from the frames known by now; ``None`` from too few."""
+    def clip(self) -> ClipView | None:
+        """The clip view around what the trigger saw, from the frames known by now; ``None`` from too few."""
         if self.strip is None:
-            return self.sheet
+            return self.seen
         frames = self.strip.chosen()
         if not frames or any(frame.image.shape != self.now.image.shape for frame in frames):
             return None
-        box = self.region()
-        return clip_sheet([frame.image if box is None else crop(frame.image, box) for frame in frames])
+        return clip_view([frame.image for frame in frames], self.region())
 
     def region(self) -> Box | None:
         """The part of the frame around what the trigger saw."""
@@ -194,16 +193,6 @@ def region_box(box: Box, width: int, height: int) -> Box:
     return (spans[0][0], spans[1][0], spans[0][1], spans[1][1])
 
 
-def crop(image: Image, box: Box) -> Image:
-    """The part of an image inside a normalised box, at least 2 x 2 px."""
-    height, width = image.shape[:2]
-    x1 = min(max(int(box[0] * width), 0), max(width - 2, 0))
-    y1 = min(max(int(box[1] * height), 0), max(height - 2, 0))
-    x2 = min(max(round(box[2] * width), x1 + 2), width)
-    y2 = min(max(round(box[3] * height), y1 + 2), height)
-    return image[y1:y2, x1:x2]
-
-
 def shrink(image: Image, side: int) -> Image:
     """Scale down, never up, until the longer side is at most ``side`` px."""
     height, width = image.shape[:2]
@@ -243,7 +232,7 @@ def store_views(shot: Shot, frame_store: FrameStore, *, is_still: bool = False) 
 
 
 def store_clip(shot: Shot, frame_store: FrameStore) -> list[KeyFrame]:
-    """Encode and store the clip view of a peak, of the part of the frame that its trigger saw.
+    """Encode and store the clip view of a peak, of what its trigger saw and where it moves meanwhile.
 
     Returns:
         The view, or nothing where too few frames are known.
@@ -251,8 +240,8 @@ def store_clip(shot: Shot, frame_store: FrameStore) -> list[KeyFrame]:
     Raises:
         FrameStoreError: It cannot be encoded or stored.
     """
-    sheet = shot.clip()
-    return [] if sheet is None else [_keep(sheet, View.CLIP, shot, shot.region(), frame_store)]
+    seen = shot.clip()
+    return [] if seen is None else [_keep(seen.sheet, View.CLIP, shot, seen.box, frame_store)]
 
 
 def _keep(image: Image, view: View, shot: Shot, box: Box | None, frame_store: FrameStore) -> KeyFrame:

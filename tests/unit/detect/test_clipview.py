@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.clipview import CELL_SIDE, CLIP_FRAMES, Strip, cells, clip_sheet
+from pipeline.clipview import CELL_SIDE, CLIP_FRAMES, Strip, cells, clip_sheet, clip_view, moving_box, squared
 from pipeline.detect.keyframes import FrameRing, Shot, store_clip
-from pipeline.types import Frame, Image, Moment, View
+from pipeline.types import Box, Frame, Image, Moment, View
 from tests.media import MemoryFrames
 
 
@@ -70,7 +70,7 @@ def test_a_peak_gets_its_clip_view_and_lets_go_of_the_frames() -> None:
     shot = ring.shot(Moment.PEAK, 14 * 0.2, None)
     assert shot is not None
     early = shot.clip()
-    assert early is not None and shown(early) == list(range(7, 15)), "what is known so far"
+    assert early is not None and shown(early.sheet) == list(range(7, 15)), "what is known so far"
     for index in range(15, 25):
         shot.take(at(index))
     assert shot.strip is None, "frames are not held for the rest of the event"
@@ -79,14 +79,49 @@ def test_a_peak_gets_its_clip_view_and_lets_go_of_the_frames() -> None:
     assert shown(store.image(key.sha256)) == list(range(10, 18))
 
 
+def strip_of(spots: list[tuple[int, int]], level: int = 200) -> Strip:
+    """Eight frames with a bright spot at these places, (row, column)."""
+    frames = []
+    for index, (row, column) in enumerate(spots):
+        picture = grey(0)
+        picture[row : row + 10, column : column + 10] = level
+        frames.append(Frame(picture, index * 0.2, index))
+    return Strip(0.4, frames)
+
+
 def test_a_clip_view_shows_what_the_trigger_saw() -> None:
-    picture = grey(0)
-    picture[30:60, 40:80] = 200
-    strip = Strip(0.4, [Frame(picture, index * 0.2, index) for index in range(8)])
-    shot = Shot(Moment.PEAK, strip.frames[2], box=(1 / 3, 1 / 3, 2 / 3, 2 / 3), strip=strip)
+    strip = strip_of([(40, 55)] * 8)
+    shot = Shot(Moment.PEAK, strip.frames[2], box=(0.45, 0.4, 0.55, 0.6), strip=strip)
     (key,) = store_clip(shot, MemoryFrames())
-    assert key.box == pytest.approx((0.25, 0.25, 0.75, 0.75), abs=0.01)
-    assert key.width == 4 * CELL_SIDE and key.height == pytest.approx(2 * 120, abs=8)
+    assert key.box == pytest.approx((0.3125, 0.25, 0.6875, 0.75), abs=0.01), "half the shorter side, square"
+    assert key.height == 2 * CELL_SIDE and key.width == pytest.approx(4 * CELL_SIDE, abs=40)
+
+
+def test_a_clip_view_shows_where_it_moves_as_well() -> None:
+    strip = strip_of([(40, 60 + 6 * step) for step in range(8)])
+    shot = Shot(Moment.PEAK, strip.frames[2], box=(0.5, 0.4, 0.6, 0.6), strip=strip)
+    (key,) = store_clip(shot, MemoryFrames())
+    assert key.box is not None and key.box[2] > 0.9, "the spot goes to the right"
+
+
+def test_noise_is_no_movement() -> None:
+    random = np.random.default_rng(1)
+    pictures = [random.integers(100, 104, (90, 120, 3)).astype(np.uint8) for _ in range(8)]
+    assert moving_box(pictures) is None
+    assert clip_view(pictures, None).box is None
+
+
+@pytest.mark.parametrize(
+    ("box", "wanted"),
+    [
+        ((0.4, 0.4, 0.6, 0.6), (0.4, 0.4 - 0.1 / 3, 0.6, 0.6 + 0.1 / 3)),
+        ((0.9, 0.9, 1.0, 1.0), (0.9, 1 - 0.4 / 3, 1.0, 1.0)),
+        ((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 1.0)),
+    ],
+    ids=["grows", "stays inside", "whole frame"],
+)
+def test_a_part_is_square_in_pixels(box: Box, wanted: Box) -> None:
+    assert squared(box, 1.0, 400, 300) == pytest.approx(wanted)
 
 
 def test_moments_before_and_after_have_none() -> None:

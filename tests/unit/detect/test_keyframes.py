@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.detect.keyframes import FrameRing, Shot, crop, motion_view, region_box, store_views
+from pipeline.detect.keyframes import FrameRing, Shot, motion_view, region_box, store_views
+from pipeline.resize import crop
 from pipeline.types import Frame, Moment, View
 from tests.media import MemoryFrames, moving_square
 

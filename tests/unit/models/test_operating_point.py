@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.train.vision_calibrate import CEILING, CONFIDENCE, KEEP, dismiss_point
+from models.train.vision_calibrate import CEILING, CONFIDENCE, KEEP, dismiss_point, own_point
 
 
 def names(count: int, start: int = 0) -> list[str]:
@@ -38,3 +38,11 @@ def test_types_share_the_point_and_nothing_likely_is_dismissed() -> None:
     both = dismiss_point([(low, names(200)), (high, names(200, 200))])
     assert dismiss_point([(low, names(200))]) < both < CEILING
     assert dismiss_point([(high, names(200))]) == CEILING
+
+
+def test_no_type_pays_for_the_others() -> None:
+    """Given a dozen scenes of one type, then its least real alarm stays; of forty, two may go."""
+    few, many = np.linspace(0.2, 0.9, 12), np.linspace(0.2, 0.9, 40)
+    assert own_point(few, names(12)) == pytest.approx(0.2)
+    assert own_point(many, names(40)) == pytest.approx(many[2])
+    assert own_point(np.array([0.2, 0.3, 0.9]), ["a", "a", "b"]) == pytest.approx(0.2)

@@ -102,8 +102,8 @@ def test_the_head_of_violence_reads_clip_views_in_place_of_motion_views() -> Non
     assert not any(head.wants_clip(EventType.FIRE, frames)) and not any(head.unread(EventType.FIRE, frames))
     # What is for stills only stays out, also once the motion view was left out.
     shown = [frames[0], frames[2]]
-    assert head.wants_scene(EventType.VIOLENCE, shown) == [False, False]
-    assert head.wants_scene(EventType.VIOLENCE, frames[:1]) == [True]
+    assert head.wants_scene(EventType.VIOLENCE, shown, Evidence()) == [False, False]
+    assert head.wants_scene(EventType.VIOLENCE, frames[:1], Evidence()) == [True]
     line = head._types[EventType.VIOLENCE].clip
     assert line is not None
     weights, bias = line

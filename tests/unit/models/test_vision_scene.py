@@ -14,7 +14,7 @@ from models.embedded.features import FeatureCache
 from models.embedded.heads import DecisionHead
 from models.embedded.vision import ATTRIBUTES, VisionEncoder, VisionFeatures
 from models.embedded.vision_motion import MOTION_STATISTICS
-from models.embedded.vision_scene import SCENE_CHANNELS, THINGS, SceneEncoder, tiles
+from models.embedded.vision_scene import OBJECT_CHANNELS, SCENE_CHANNELS, SceneEncoder, tiles
 from pipeline.types import EventType, Evidence, Image, KeyFrame, Moment, View
 from tests.media import moving_square
 
@@ -45,7 +45,7 @@ def test_tiles_overlap_and_reach_every_corner() -> None:
 def test_features_are_the_mean_and_the_largest_of_the_tiles(encoder: SceneEncoder) -> None:
     features = encoder.encode([moving_square()(0), moving_square()(5)])
     assert features.shape == (2, SCENE_CHANNELS) and features.dtype == np.float32
-    for part in (features[:, :THINGS], features[:, THINGS:]):
+    for part in (features[:, :OBJECT_CHANNELS], features[:, OBJECT_CHANNELS:]):
         mean, largest = np.split(part, 2, axis=1)
         assert (largest >= mean - 1e-6).all() and (largest > mean + 1e-3).any()
 
@@ -66,9 +66,12 @@ def test_an_accident_needs_a_road() -> None:
     head = DecisionHead()
     frame = KeyFrame("0" * 64, View.FULL, Moment.PEAK, 0.0, 640, 360)
     others = [replace(frame, view=View.REGION), replace(frame, moment=Moment.BEFORE)]
-    assert head.wants_scene(EventType.TRAFFIC_ACCIDENT, [frame, *others]) == [True, False, False]
-    assert head.wants_scene(EventType.VIOLENCE, [frame]) == [True]
-    assert head.wants_scene(EventType.VIOLENCE, [frame, replace(frame, view=View.MOTION)]) == [False, False]
+    assert head.wants_scene(EventType.TRAFFIC_ACCIDENT, [frame, *others], Evidence()) == [True, False, False]
+    assert head.wants_scene(EventType.VIOLENCE, [frame], Evidence()) == [True]
+    assert head.wants_scene(EventType.VIOLENCE, [frame, replace(frame, view=View.MOTION)], Evidence()) == [
+        False,
+        False,
+    ]
     accident = head._types[EventType.TRAFFIC_ACCIDENT]
     assert accident.scene is not None and accident.needs is not None and accident.needs.scene is not None
     crash, road = accident.scene[0], accident.needs.scene[0]
@@ -86,6 +89,51 @@ def test_an_accident_needs_a_road() -> None:
 
     assert odds(both.astype(np.float32)) > 1 > -4 > odds(no_road.astype(np.float32))
     assert odds(np.full(SCENE_CHANNELS, np.nan, np.float32)) == 0.0
+
+
+def test_an_alarm_of_another_detector_is_looked_at_in_all_its_moments() -> None:
+    """Given a fall that another detector named while the person still stood, then later moments count."""
+    head = DecisionHead()
+    peak = KeyFrame("0" * 64, View.FULL, Moment.PEAK, 1.0, 640, 360)
+    frames = [peak, replace(peak, moment=Moment.AFTER, t_s=3.0)]
+    reported = Evidence(facts={"reported": True})
+    assert head.wants_scene(EventType.FALL, frames, Evidence()) == [True, False]
+    assert head.wants_scene(EventType.FALL, frames, reported) == [True, True]
+    line = head._types[EventType.FALL].scene
+    assert line is not None
+    lying = (10 * line[0] / (line[0] @ line[0])).astype(np.float32)
+    logits = np.zeros((2, len(ATTRIBUTES)), np.float32)
+    motion = np.full((2, len(MOTION_STATISTICS)), np.nan, np.float32)
+
+    def odds(*scenes: np.ndarray) -> float:
+        seen = VisionFeatures(np.zeros((2, 9, 1280)), np.zeros((2, 1280)), logits, motion, np.stack(scenes))
+        return head.log_odds(EventType.FALL, seen, frames, reported)[0]
+
+    nothing = np.full(SCENE_CHANNELS, np.nan, np.float32)
+    assert odds(-lying, nothing) < odds(-lying, lying) < odds(nothing, lying)
+
+
+def test_a_weapon_is_a_second_way_for_a_still_to_be_real() -> None:
+    """Given scene features of a weapon and of nothing like a fight, then the alarm of a still is real."""
+    head = DecisionHead()
+    violence = head._types[EventType.VIOLENCE]
+    assert violence.scene is not None and violence.also is not None and violence.also.scene is not None
+    frame = KeyFrame("0" * 64, View.FULL, Moment.PEAK, 1.0, 640, 360)
+
+    def odds(direction: np.ndarray, frames: list[KeyFrame]) -> float:
+        count = len(frames)
+        logits = np.zeros((count, len(ATTRIBUTES)), np.float32)
+        motion = np.full((count, len(MOTION_STATISTICS)), np.nan, np.float32)
+        scene = np.full((count, SCENE_CHANNELS), np.nan, np.float32)
+        scene[0] = 30 * direction / (direction @ direction)
+        seen = VisionFeatures(np.zeros((count, 9, 1280)), np.zeros((count, 1280)), logits, motion, scene)
+        return head.log_odds(EventType.VIOLENCE, seen, frames, Evidence())[0]
+
+    fight, weapon = violence.scene[0], violence.also.scene[0]
+    only_weapon = weapon - fight * (fight @ weapon) / (fight @ fight)
+    assert odds(only_weapon, [frame]) > odds(-only_weapon, [frame]) + 2
+    moving = [frame, replace(frame, view=View.MOTION)]
+    assert odds(only_weapon, moving) == odds(-only_weapon, moving)
 
 
 def test_sharpness_beyond_what_was_trained_on_does_not_count(encoder: SceneEncoder) -> None:
