@@ -173,7 +173,8 @@ def _losing(probability: np.ndarray, weight: np.ndarray, allowed: float) -> floa
     """The highest probability below which lies no more than a weight of real alarms."""
     order = np.argsort(probability)
     lost = np.cumsum(weight[order])
-    return float(probability[order][min(len(order) - 1, np.searchsorted(lost, allowed + 1e-9))])
+    place = int(np.searchsorted(lost, allowed + 1e-9))
+    return float(probability[order][min(len(order) - 1, place)])
 
 
 def calibrate(rows: list[Row]) -> dict[str, Any]:

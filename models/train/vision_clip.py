@@ -29,7 +29,7 @@ from models.train.vision_motion_views import Clip, read_clips, shaken
 from models.train.vision_scene import Line, fit, folds
 from pipeline.clipview import CLIP_FRAMES, CLIP_STEP_S, clip_sheet, moving_box
 from pipeline.resize import crop
-from pipeline.types import Image
+from pipeline.types import EventType, Image
 
 VIEWS = data.WORK / "clip-views.npz"
 STRENGTH = 3e-3
@@ -114,16 +114,24 @@ def make_views(threads: int) -> None:
     np.savez(VIEWS, **{name: np.array(value) for name, value in table.items()})  # type: ignore[arg-type]
 
 
-def of_alarms() -> tuple[np.ndarray, np.ndarray]:
-    """Clip views that stage 1 made of the training clips: features, and the clip each is of."""
+def of_alarms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Clip views that stage 1 made of the training clips: features, clip, whether of violence."""
     found = [
-        (features.clip[np.isfinite(features.clip).all(axis=1)][0], mined.item.name)
+        (
+            features.clip[np.isfinite(features.clip).all(axis=1)][0],
+            mined.item.name,
+            candidate.event_type is EventType.VIOLENCE,
+        )
         for mined in mined_candidates.load()
         if mined.item.source == "train_clips"
-        for features in mined.features
+        for candidate, features in zip(mined.candidates, mined.features, strict=True)
         if features.clip is not None and np.isfinite(features.clip).all(axis=1).any()
     ]
-    return np.stack([features for features, _ in found]), np.array([name for _, name in found])
+    return (
+        np.stack([features for features, _, _ in found]),
+        np.array([name for _, name, _ in found]),
+        np.array([violence for _, _, violence in found]),
+    )
 
 
 def fit_probe(x: np.ndarray, truth: np.ndarray) -> Line:
@@ -144,11 +152,12 @@ def main() -> None:
     x, truth, clip, group = stored["x"].astype(np.float64), stored["truth"], stored["clip"], stored["group"]
     names = np.unique(clip[clip != ""])
     truth_of = np.array([truth[clip == name][0] for name in names])
-    flagged, flagged_clip = of_alarms()
+    flagged, flagged_clip, asked = of_alarms()
     flagged_truth = truth_of[np.searchsorted(names, flagged_clip)]
     group_of = np.array([group[clip == name][0] for name in names])
     odds: dict[str, float] = {}
     probes: list[dict[str, Any]] = []
+    alarm_odds = np.zeros(len(flagged))
     for seen, rest in folds(group_of):
         learn = (clip == "") | np.isin(clip, names[seen])
         also = np.isin(flagged_clip, names[seen])
@@ -156,6 +165,7 @@ def main() -> None:
             np.concatenate([x[learn], flagged[also]]), np.concatenate([truth[learn], flagged_truth[also]])
         )
         probes.append({"clips": names[rest].tolist(), "weights": weights.tolist(), "bias": bias})
+        alarm_odds[~also] = flagged[~also] @ weights + bias
         for name in names[rest]:
             odds[str(name)] = float((x[clip == name] @ weights + bias).mean())
     values = np.array([odds[name] for name in names])
@@ -166,6 +176,12 @@ def main() -> None:
     print(
         f"five folds by scene, {len(names)} clips: accuracy {right.mean():.3f} ({low:.3f} to {high:.3f}), "
         f"AUC {auc_interval(truth_of, values, list(group_of))}"
+    )
+    told, real = alarm_odds[asked], flagged_truth[asked]
+    print(
+        f"by the one view of each of {len(told)} alarms of violence: "
+        f"accuracy {((told > 0) == real).mean():.3f}, "
+        f"AUC {auc_interval(real, told, list(group_of[np.searchsorted(names, flagged_clip[asked])]))}"
     )
     weights, bias = fit_probe(np.concatenate([x, flagged]), np.concatenate([truth, flagged_truth]))
     CLIP_ODDS.write_text(json.dumps({"odds": odds, "probes": probes}))
