@@ -122,14 +122,14 @@ def moving_box(images: Sequence[Image]) -> Box | None:
     return squared(box, _ENERGY_MARGIN, images[0].shape[1], images[0].shape[0])
 
 
-def squared(box: Box, factor: float, width: int, height: int, *, least: float = 0.0) -> Box:
+def squared(box: Box, factor: float, width: float, height: float, *, least: float = 0.0) -> Box:
     """A box grown about its centre and made square in pixels, moved inside the frame and clipped to it.
 
     Args:
         box: Normalised.
         factor: Growth of the longer side.
-        width: Pixels of the frame.
-        height: Pixels of the frame.
+        width: Of the frame, in any unit.
+        height: Of the frame, in the same unit.
         least: Its side is at least this share of the frame's shorter side.
     """
     x1, y1, x2, y2 = (float(value) for value in box)

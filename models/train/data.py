@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from models.embedded.vision import ATTRIBUTES
+from pipeline.clipview import squared
 from pipeline.types import Array, Box, Image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,12 +164,7 @@ def expand(box: Box, factor: float, aspect: float) -> Box:
         factor: Growth of the longer side.
         aspect: Width over height of the picture.
     """
-    x1, y1, x2, y2 = box
-    side = max((x2 - x1) * aspect, y2 - y1) * factor
-    half_w, half_h = min(side / aspect, 1.0) / 2, min(side, 1.0) / 2
-    cx = min(max((x1 + x2) / 2, half_w), 1 - half_w)
-    cy = min(max((y1 + y2) / 2, half_h), 1 - half_h)
-    return (cx - half_w, cy - half_h, cx + half_w, cy + half_h)
+    return squared(box, factor, aspect, 1.0)
 
 
 def crop(picture: Image, box: Box) -> Image:
