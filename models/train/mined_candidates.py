@@ -37,8 +37,6 @@ from pipeline.types import Candidate, EventType, Moment, View
 FOLDER = data.WORK / "mined"
 SECOND_OPINIONS = (EventType.SMOKE, EventType.FIRE, EventType.FALL, EventType.VIOLENCE)
 """Types whose heads may read scene features (``vision_second``)."""
-STILL_ONLY = {EventType.VIOLENCE}
-"""Of those, the ones that do so only where nothing moves: there clips tell more."""
 _FLUSH = 100
 
 

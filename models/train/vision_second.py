@@ -24,12 +24,14 @@ from models.embedded.heads import HEADS_FILE, DecisionHead
 from models.embedded.vision import WEIGHTS_DIR
 from models.train import data, mined_candidates, scene_features
 from models.train.data import Row
-from models.train.mined_candidates import SECOND_OPINIONS, STILL_ONLY
+from models.train.mined_candidates import SECOND_OPINIONS
 from models.train.vision_calibrate import HARMLESS, REAL, SECOND_ODDS, armed_opinions, rows_of
 from models.train.vision_measure import auc, balanced
 from models.train.vision_scene import Line, fit_objects, fit_scene, folds
 from pipeline.types import EventType
 
+STILL_ONLY = {EventType.VIOLENCE}
+"""Of the types with second opinions, the ones that do so only where nothing moves: there clips tell more."""
 STRENGTH = 1e-3
 LEAST_GAIN = 0.003
 """AUC on val alarms that a second opinion must add, or it is left out."""
