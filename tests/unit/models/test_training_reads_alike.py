@@ -20,7 +20,7 @@ from models.train.mined_candidates import Eyes, MemoryStore, features_of
 from pipeline.detect import build_stage1
 from pipeline.ingest import open_source
 from pipeline.settings import load
-from pipeline.types import View
+from pipeline.types import EventType, View
 
 pytestmark = pytest.mark.slow
 
@@ -61,11 +61,17 @@ def candidates_of(path, data_dir):
 
 
 @pytest.mark.parametrize(
-    "name", ["fall-in-office-1.mp4", "three-people-pause.mp4", "doll-house-fire.mp4", None]
+    ("name", "event_type", "view"),
+    [
+        ("fall-in-office-1.mp4", EventType.FALL, View.MOTION),
+        ("three-people-pause.mp4", EventType.VIOLENCE, View.CLIP),
+        ("doll-house-fire.mp4", EventType.FIRE, View.MOTION),
+        (None, EventType.VIOLENCE, View.REGION),
+    ],
 )
-def test_one_alarm_gets_one_number_both_ways(name, model, eyes, data_dir, still):
+def test_one_alarm_gets_one_number_both_ways(name, event_type, view, model, eyes, data_dir, still):
     found, store = candidates_of(CLIPS / name if name else still, data_dir)
-    assert found
+    assert any(one.event_type is event_type and view in {f.view for f in one.key_frames} for one in found)
     for candidate in found:
         looked = looked_at(candidate.key_frames, candidate.event_type, candidate.evidence)
         trained_on = replace(candidate, key_frames=tuple(candidate.key_frames[place] for place in looked))
