@@ -182,6 +182,20 @@ def test_keys_lead_from_the_list_to_an_answer(page: Page, desk: Seeded) -> None:
     page.until("document.querySelector('#list')")
 
 
+def test_a_quick_second_answer_does_not_load_the_page_again(page: Page) -> None:
+    # Keys that follow would fall into the moment in which the page is not there yet.
+    page.js("document.querySelector('.row a').click()")
+    page.until("document.querySelector('#incident') && document.body.dataset.ready")
+    page.js(
+        "window.here = true; new MutationObserver((_, watch) => { watch.disconnect();"
+        " document.querySelector('#answer button.unsure').click(); })"
+        ".observe(document.querySelector('#answer').parentElement, {childList: true})"
+    )
+    page.press("f")
+    page.until("document.querySelector('.given.unsure')")
+    assert page.js("window.here") is True
+
+
 def test_pictures_can_be_chosen_and_motion_is_hidden_at_first(page: Page) -> None:
     page.js("document.querySelector('.row a').click()")
     page.until("document.querySelector('#incident') && document.body.dataset.ready")
