@@ -103,6 +103,19 @@ _SIMILAR: Mapping[EventType, str] = {
     EventType.CROWDING: "화면이 붐비는 것처럼 보입니다",
     EventType.TRAFFIC_ACCIDENT: "화면 속 모습이 차량 충돌과 비슷합니다",
 }
+_LIKELY: Mapping[EventType, str] = {
+    EventType.FALL: "사람이 쓰러진 것으로 추정됩니다",
+    EventType.FIRE: "화재가 난 것으로 추정됩니다",
+    EventType.SMOKE: "연기가 나는 것으로 추정됩니다",
+    EventType.VIOLENCE: "몸싸움이 벌어진 것으로 추정됩니다",
+    EventType.INTRUSION: "감시 구역에 사람이 들어온 것으로 추정됩니다",
+    EventType.LOITERING: "사람이 배회하는 것으로 추정됩니다",
+    EventType.CROWDING: "인파가 밀집한 것으로 추정됩니다",
+    EventType.ABANDONED_OBJECT: "물건이 버려진 것으로 추정됩니다",
+    EventType.TRAFFIC_ACCIDENT: "차량이 충돌한 것으로 추정됩니다",
+    EventType.OTHER: "평소와 다른 상황으로 추정됩니다",
+}
+_ARMED = "무기를 든 사람이 있는 것으로 의심됩니다"
 _SUSPECTED: Mapping[EventType, str] = {
     EventType.FALL: "쓰러짐이 의심됩니다",
     EventType.FIRE: "화재가 의심됩니다",
@@ -148,18 +161,18 @@ _ABOUT_PEOPLE = frozenset(
 _MEASURES: Mapping[str, str] = {
     "still_s": "움직임 없는 시간 {}초",
     "torso_angle_deg": "몸통 기울기 {}도",
-    "descent": "초당 키의 {}배 하강",
+    "descent": "빠른 하강",
     "fire_pixels": "화면의 {}%에 불꽃색",
     "fire_flicker": "밝은 영역의 {}%에서 깜박임",
     "smoke_area": "화면의 {}%에 뿌연 영역",
     "texture_loss": "배경 세부의 {}% 가려짐",
     "motion_area": "화면의 {}%에서 움직임",
-    "flow_peak": "초당 화면 폭의 {}배에 이르는 최고 속도",
-    "limb_speed": "초당 키의 {}배에 이르는 팔다리 속도",
+    "flow_peak": "빠른 움직임",
+    "limb_speed": "팔다리의 빠른 움직임",
     "dwell_s": "머문 시간 {}초",
     "crowd_density": "화면의 {}%를 차지한 사람",
     "vehicle_overlap": "차량 겹침 {}%",
-    "vehicle_stop": "초당 차 길이의 {}배에 이르는 감속",
+    "vehicle_stop": "차량의 갑작스러운 감속",
 }
 _ACTIONS: Mapping[EventType, str] = {
     EventType.FALL: "즉시 사람을 보내 상태를 확인하고, 반응이 없으면 119에 신고하십시오.",
@@ -173,8 +186,10 @@ _ACTIONS: Mapping[EventType, str] = {
     EventType.TRAFFIC_ACCIDENT: "119와 112에 신고하고 뒤따르는 차량에 알리십시오.",
     EventType.OTHER: "보안 요원이 바로 확인하게 하십시오.",
 }
+_ACTION_ARMED = "112에 신고하고, 사람들이 다가가지 못하게 하십시오. 보호 장비 없이 사람을 보내지 마십시오."
 _STATES: Mapping[Reading, str] = {
     Reading.REAL: "실제 상황으로 보입니다",
+    Reading.LIKELY: "실제 상황일 가능성이 높습니다",
     Reading.UNCLEAR: "확실하지 않습니다",
     Reading.FALSE: "오경보로 보입니다",
     Reading.EXPECTED: "이 현장에서 예상된 상황입니다",
@@ -191,6 +206,10 @@ def _main(facts: Facts) -> str:
         return _UNSEEN[facts.event_type]
     if facts.reading is Reading.UNCLEAR:
         return _SUSPECTED[facts.event_type]
+    if facts.armed:
+        return _ARMED
+    if facts.reading is Reading.LIKELY:
+        return _LIKELY[facts.event_type]
     certain = facts.main_seen and facts.reading is Reading.REAL
     if certain or facts.event_type not in _SIMILAR:
         return _SEEN[facts.event_type]
@@ -198,8 +217,9 @@ def _main(facts: Facts) -> str:
 
 
 def _scene(facts: Facts) -> str:
-    if facts.others_seen:
-        return _ALSO[facts.others_seen[0]]
+    others = [name for name in facts.others_seen if not (facts.armed and name == "weapon")]
+    if others:
+        return _ALSO[others[0]]
     has_people, has_vehicles = "person" in facts.seen, "vehicle" in facts.seen
     if has_people and has_vehicles:
         return "화면에 사람과 차량이 있습니다"
@@ -221,9 +241,12 @@ def _scene(facts: Facts) -> str:
 
 def _title(facts: Facts) -> str:
     name = _NAMES[facts.event_type]
+    if facts.armed:
+        return "무기 의심"
     if facts.reading is Reading.REAL:
         return name if facts.main_seen or facts.event_type not in _SIMILAR else f"{name} 의심"
     return {
+        Reading.LIKELY: f"{name} 추정",
         Reading.UNCLEAR: f"{name} 의심",
         Reading.FALSE: f"{name} 아님",
         Reading.EXPECTED: f"{name} 의심, 현장에서 예상됨",
@@ -233,7 +256,11 @@ def _title(facts: Facts) -> str:
 def _reason(facts: Facts) -> str:
     if facts.reading is Reading.EXPECTED:
         return "현장 설명에 이러한 장면이 예상된다고 되어 있습니다."
-    if facts.reading is Reading.REAL:
+    if facts.armed:
+        grounds = "화면에 무기로 의심되는 물건이 있습니다"
+    elif facts.reading is Reading.LIKELY:
+        grounds = "화면이 경보 내용을 대체로 뒷받침합니다"
+    elif facts.reading is Reading.REAL:
         grounds = "화면에서 직접 확인됩니다" if facts.main_seen else "측정값이 이를 가리킵니다"
     elif facts.reading is Reading.UNCLEAR:
         grounds = "화면만으로는 확실하지 않습니다"
@@ -263,15 +290,16 @@ def write(facts: Facts) -> dict[str, object]:
             narrative = f"{main}. {scene}. {ending}."
     actions = {
         Reading.REAL: _ACTIONS[facts.event_type],
+        Reading.LIKELY: _ACTIONS[facts.event_type],
         Reading.UNCLEAR: "조치하기 전에 화면과 실시간 영상을 확인하십시오.",
         Reading.FALSE: "조치가 필요하지 않습니다.",
         Reading.EXPECTED: "예상된 동안에는 조치하지 말고 계속 지켜보십시오.",
     }
     return {
-        "observations": [f"{main}.", f"{scene}."],
+        "observations": [f"{scene}."] if facts.reading is Reading.UNCLEAR else [f"{main}.", f"{scene}."],
         "title": _title(facts),
         "summary": f"{name} 경보{where}{length}: {_STATES[facts.reading]}.",
         "narrative": narrative,
         "reason": _reason(facts),
-        "recommended_action": actions[facts.reading],
+        "recommended_action": _ACTION_ARMED if facts.armed else actions[facts.reading],
     }

@@ -25,7 +25,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
 
 from models.base import Inquiry, Score, SitrepChatModel
-from models.embedded import korean, report
+from models.embedded import korean, phrases, report
 from models.embedded.assets import Progress, file_sha256
 from models.embedded.connector import Connector, Joint, read_joint
 from models.embedded.decoding import ReportWriter
@@ -170,7 +170,7 @@ class EmbeddedChatModel(SitrepChatModel):
             logits = self._read_report_prompt(parts, inquiry, facts)
             written = parts.writer.write(facts, logits).fields
         said = {
-            "observations": [written["observation"], written["second"]],
+            "observations": phrases.observed(facts, written["observation"], written["second"]),
             "title": written["title"],
             "summary": report.summary_english(facts),
             "narrative": written["narrative"],

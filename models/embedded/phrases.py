@@ -95,6 +95,30 @@ _REAL_UNSEEN: Mapping[EventType, tuple[str, ...]] = {
     EventType.INTRUSION: ("Something entered the watched zone", "There is movement in the watched zone"),
     EventType.LOITERING: ("Something stays in the area", "There is lasting presence in the area"),
 }
+_LIKELY: Mapping[EventType, tuple[str, ...]] = {
+    EventType.FALL: ("A person has probably fallen", "Someone is probably lying on the ground"),
+    EventType.FIRE: ("Something is probably burning", "There is probably a fire in view"),
+    EventType.SMOKE: ("There is probably smoke in view", "The haze in view is probably smoke"),
+    EventType.VIOLENCE: ("People are probably fighting", "This is probably a fight"),
+    EventType.CROWDING: ("The area is probably too crowded", "This is probably a dense crowd"),
+    EventType.TRAFFIC_ACCIDENT: ("A vehicle has probably crashed", "There has probably been a crash"),
+    EventType.INTRUSION: (
+        "Someone is probably inside the watched zone",
+        "A person has probably entered the watched zone",
+    ),
+    EventType.LOITERING: (
+        "Someone is probably hanging around in view",
+        "A person is probably lingering in the area",
+    ),
+    EventType.ABANDONED_OBJECT: (
+        "An object has probably been left behind",
+        "An object in view is probably unattended",
+    ),
+    EventType.OTHER: ("Something unusual is probably going on", "The activity in view is probably unusual"),
+}
+"""For scores that make the alarm probable and no more."""
+_ARMED = ("Someone in view may be armed", "A person in view may carry a weapon")
+_ARMED_TITLES = ("weapon", "armed person")
 _SUSPECTED: Mapping[EventType, tuple[str, ...]] = {
     EventType.FALL: ("A fall is suspected", "The alarm suspects a fall"),
     EventType.FIRE: ("A fire is suspected", "The alarm suspects a fire"),
@@ -276,6 +300,10 @@ def main_clause(facts: Facts, pick: Pick) -> str:
         return pick(_FALSE[event])
     if facts.reading is Reading.UNCLEAR:
         return pick(_SUSPECTED[event])
+    if facts.armed:
+        return pick(_ARMED)
+    if facts.reading is Reading.LIKELY:
+        return pick(_LIKELY[event])
     certain = facts.main_seen and facts.reading is Reading.REAL
     if certain or event not in _REAL_UNSEEN:
         return pick(_REAL_SEEN[event])
@@ -288,8 +316,9 @@ def main_clause(facts: Facts, pick: Pick) -> str:
 
 def scene_clause(facts: Facts, pick: Pick) -> str:
     """Who and what else is in the picture."""
-    if facts.others_seen:
-        return pick(_OTHERS[facts.others_seen[0]])
+    others = [name for name in facts.others_seen if not (facts.armed and name == "weapon")]
+    if others:
+        return pick(_OTHERS[others[0]])
     has_people, has_vehicles = "person" in facts.seen, "vehicle" in facts.seen
     if has_people and has_vehicles:
         return pick(("People and vehicles are in view", "The scene shows people and vehicles"))
@@ -312,6 +341,8 @@ def scene_clause(facts: Facts, pick: Pick) -> str:
 
 def _title(facts: Facts, pick: Pick) -> str:
     real, perhaps, false = _TITLES[facts.event_type]
+    if facts.armed:
+        return f"Possible {pick(_ARMED_TITLES)}"
     if facts.reading is Reading.REAL:
         return (
             pick(real)
@@ -320,6 +351,8 @@ def _title(facts: Facts, pick: Pick) -> str:
         )
     if facts.reading is Reading.FALSE:
         return pick(false)
+    if facts.reading is Reading.LIKELY:
+        return f"Probable {pick(perhaps)}"
     return f"Possible {pick(perhaps)}" + (", expected here" if facts.reading is Reading.EXPECTED else "")
 
 
@@ -354,6 +387,13 @@ def _narrative(facts: Facts, main: str, scene: str, pick: Pick) -> str:
                 f"{main}. According to the site this is expected here.",
             )
         )
+    if facts.reading is Reading.LIKELY:
+        ways = (
+            f"{main}, though this is not certain. {scene}.",
+            f"{main}. {scene}. This is likely, not certain.",
+            f"{scene}. {main}, though this is not certain.",
+        )
+        return pick(ways if scene_first else ways[:2])
     ending = pick(
         (
             "This looks like a real incident",
@@ -383,6 +423,13 @@ def _reason(facts: Facts, pick: Pick) -> str:
             if facts.main_seen
             else pick(("The measurements point to it", "Movement and measurements point to it"))
         )
+        if facts.armed:
+            grounds = pick(("The pictures show what looks like a weapon", "The pictures point to a weapon"))
+        if not measured:
+            return f"{grounds}."
+        return pick((f"{grounds}, with {measured}.", f"{grounds}; the detectors measured {measured}."))
+    if facts.reading is Reading.LIKELY:
+        grounds = pick(("The pictures point to it", "The signs are stronger than the doubts"))
         if not measured:
             return f"{grounds}."
         return pick((f"{grounds}, with {measured}.", f"{grounds}; the detectors measured {measured}."))
@@ -399,6 +446,11 @@ def _reason(facts: Facts, pick: Pick) -> str:
     if not measured:
         return f"{grounds}."
     return pick((f"{grounds}; the trigger saw {measured}.", f"{grounds}, only {measured}."))
+
+
+def observed(facts: Facts, main: str, scene: str) -> list[str]:
+    """What of the two first sentences was seen: what an unclear alarm suspects, nobody saw."""
+    return [scene] if facts.reading is Reading.UNCLEAR else [main, scene]
 
 
 def write(facts: Facts, pick: Pick) -> dict[str, str]:

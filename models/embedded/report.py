@@ -30,6 +30,9 @@ _KIN: Mapping[str, tuple[str, float]] = {"fire": ("smoke", SEEN_AT), "smoke": ("
 ABSENT_AT = 0.35
 """An attribute below this probability may be stated as not seen."""
 REAL_PROBABILITY = 0.5
+SURE_PROBABILITY = 0.8
+"""From here on what the alarm says is stated plainly; below it is called probable, as intelligence analysts
+use the word (55 to 80 %: ICD 203, Analytic Standards, 2015)."""
 REAL_LOG_ODDS = 0.5
 FALSE_LOG_ODDS = -1.0
 """Without a calibrated score: real from here on, false up to there."""
@@ -68,6 +71,7 @@ class Reading(StrEnum):
     """What the score amounts to, for the wording only; the decision is taken elsewhere, by code."""
 
     REAL = "real"
+    LIKELY = "likely"
     UNCLEAR = "unclear"
     FALSE = "false"
     EXPECTED = "expected"
@@ -116,6 +120,13 @@ class Facts:
         return MAIN_ATTRIBUTE.get(self.event_type, "") in self.seen
 
     @property
+    def armed(self) -> bool:
+        """Whether an alarm of violence is borne out by a weapon and not by a fight."""
+        borne_out = self.reading in (Reading.REAL, Reading.LIKELY)
+        weapon = "weapon" in self.seen and not self.main_seen
+        return borne_out and weapon and self.event_type is EventType.VIOLENCE
+
+    @property
     def others_seen(self) -> tuple[str, ...]:
         """Incident attributes seen beside the one the alarm is about."""
         main = MAIN_ATTRIBUTE.get(self.event_type, "")
@@ -129,21 +140,22 @@ class _Phrase:
     least: float = 0.0
 
 
+# Speeds are told in words: nobody has a feeling for body heights or picture widths a second.
 MEASURES: Mapping[str, _Phrase] = {
     "still_s": _Phrase("no movement for {} s", least=1.0),
     "torso_angle_deg": _Phrase("the torso tilted {} degrees", least=45.0),
-    "descent": _Phrase("a drop of {} body heights a second", least=0.3),
+    "descent": _Phrase("a fast drop", least=0.5),
     "fire_pixels": _Phrase("flame colours on {} % of the picture", percent=True, least=0.002),
     "fire_flicker": _Phrase("flicker on {} % of the bright area", percent=True, least=0.05),
     "smoke_area": _Phrase("haze on {} % of the picture", percent=True, least=0.01),
     "texture_loss": _Phrase("{} % of the background detail hidden", percent=True, least=0.05),
     "motion_area": _Phrase("motion on {} % of the picture", percent=True, least=0.005),
-    "flow_peak": _Phrase("a top speed of {} picture widths a second", least=0.05),
-    "limb_speed": _Phrase("limbs moving {} body heights a second", least=0.3),
+    "flow_peak": _Phrase("fast movement", least=0.3),
+    "limb_speed": _Phrase("fast movement of arms or legs", least=1.5),
     "dwell_s": _Phrase("a stay of {} s", least=1.0),
     "crowd_density": _Phrase("people on {} % of the picture", percent=True, least=0.03),
     "vehicle_overlap": _Phrase("vehicles overlapping by {} %", percent=True, least=0.05),
-    "vehicle_stop": _Phrase("a vehicle slowing by {} lengths a second", least=0.3),
+    "vehicle_stop": _Phrase("a vehicle slowing down suddenly", least=0.5),
 }
 _TOLD: Mapping[EventType, tuple[str, ...]] = {
     EventType.FALL: ("still_s", "torso_angle_deg", "descent"),
@@ -195,8 +207,9 @@ def reading_of(score: Score) -> Reading:
     if score.state is VerdictState.REJECTED:
         return Reading.FALSE
     if score.state is not None and score.probability is not None:
-        likely = score.state is VerdictState.CONFIRMED and score.probability >= REAL_PROBABILITY
-        return Reading.REAL if likely else Reading.UNCLEAR
+        if score.state is not VerdictState.CONFIRMED or score.probability < REAL_PROBABILITY:
+            return Reading.UNCLEAR
+        return Reading.REAL if score.probability >= SURE_PROBABILITY else Reading.LIKELY
     if score.log_odds >= REAL_LOG_ODDS:
         return Reading.REAL
     return Reading.UNCLEAR if score.log_odds > FALSE_LOG_ODDS else Reading.FALSE
@@ -293,6 +306,7 @@ _NAMES: Mapping[EventType, str] = {
 }
 _STATES: Mapping[Reading, str] = {
     Reading.REAL: "appears real",
+    Reading.LIKELY: "is probably real",
     Reading.UNCLEAR: "is unclear",
     Reading.FALSE: "looks false",
     Reading.EXPECTED: "is expected at this site",
@@ -311,6 +325,9 @@ _ACTIONS: Mapping[EventType, str] = {
 }
 
 
+_ACTION_ARMED = "Call the police; keep people away and send nobody in unprotected."
+
+
 def summary_english(facts: Facts) -> str:
     """One line: what, where, for how long."""
     where = f' in "{facts.zone}"' if facts.zone else ""
@@ -320,7 +337,9 @@ def summary_english(facts: Facts) -> str:
 
 def action_english(facts: Facts) -> str:
     """What to do, by event type and reading; composed by code, never generated."""
-    if facts.reading is Reading.REAL:
+    if facts.armed:
+        return _ACTION_ARMED
+    if facts.reading in (Reading.REAL, Reading.LIKELY):
         return _ACTIONS[facts.event_type]
     if facts.reading is Reading.UNCLEAR:
         return "Look at the frames and the live picture before acting."

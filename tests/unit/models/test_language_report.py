@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,7 +26,13 @@ def some_facts():
     for event in EventType:
         for reading in Reading:
             main = report.MAIN_ATTRIBUTE.get(event)
-            for seen in ((), (main,) if main else (), ("smoke", "person", "vehicle"), ("animal",)):
+            for seen in (
+                (),
+                (main,) if main else (),
+                ("smoke", "person", "vehicle"),
+                ("animal",),
+                ("weapon", "person"),
+            ):
                 if reading is Reading.FALSE and main in seen and main != "person":
                     continue
                 yield Facts(
@@ -83,7 +90,8 @@ def test_reading_follows_score_and_site():
 @pytest.mark.parametrize(
     ("probability", "state", "reading"),
     [
-        (0.7, VerdictState.CONFIRMED, Reading.REAL),
+        (0.8, VerdictState.CONFIRMED, Reading.REAL),
+        (0.79, VerdictState.CONFIRMED, Reading.LIKELY),
         (0.2, VerdictState.CONFIRMED, Reading.UNCLEAR),
         (0.7, VerdictState.UNCERTAIN, Reading.UNCLEAR),
         (0.1, VerdictState.REJECTED, Reading.FALSE),
@@ -105,6 +113,50 @@ def test_smoke_beside_a_false_fire_alarm_is_not_called_no_support() -> None:
 def test_measures_skip_what_is_not_a_number():
     evidence = Evidence(facts={"still_s": float("nan"), "torso_angle_deg": True, "descent": 1.24})
     assert report.measures_of(EventType.FALL, evidence) == (Measure("descent", "1.2"),)
+
+
+def test_speeds_are_told_in_words() -> None:
+    """Nobody has a feeling for body heights a second; limbs of people who walk are not called fast."""
+    fast, walking = (Evidence(facts={"limb_speed": speed}) for speed in (2.4, 0.5))
+    (told,) = report.measures_of(EventType.VIOLENCE, fast)
+    assert report.measure_english(told) == "fast movement of arms or legs"
+    assert korean.measure_korean(told) == "팔다리의 빠른 움직임"
+    assert report.measures_of(EventType.VIOLENCE, walking) == ()
+
+
+def test_an_alarm_borne_out_by_a_weapon_is_not_told_as_a_fight() -> None:
+    score = Score(1.0, {"weapon": 0.9, "fight": 0.2}, probability=0.7, state=VerdictState.CONFIRMED)
+    facts = report.gather(inquiry(EventType.VIOLENCE), score)
+    assert facts.armed
+    for wording in variations(facts, 48):
+        told = " ".join(wording.values()).lower()
+        assert "fight" not in told and ("weapon" in told or "armed" in told)
+        assert wording["second"] != wording["observation"]
+    assert "무기" in str(korean.write(facts)["title"]) and "몸싸움" not in str(
+        korean.write(facts)["narrative"]
+    )
+    assert "police" in report.action_english(facts)
+    fight = report.gather(
+        inquiry(EventType.VIOLENCE), replace(score, attributes={"weapon": 0.9, "fight": 0.9})
+    )
+    assert not fight.armed and "fight" in phrases.plain(fight)["title"].lower()
+
+
+def test_what_an_unclear_alarm_suspects_is_no_observation() -> None:
+    """The page lists observations under "Seen in the pictures"."""
+    facts = Facts(EventType.VIOLENCE, Reading.UNCLEAR, seen=("person",), people=2)
+    said = phrases.plain(facts)
+    assert phrases.observed(facts, said["observation"], said["second"]) == [said["second"]]
+    assert korean.write(facts)["observations"] == ["화면에 사람들이 있습니다."]
+    certain = replace(facts, reading=Reading.REAL)
+    assert len(phrases.observed(certain, "a", "b")) == len(korean.write(certain)["observations"]) == 2
+
+
+def test_what_is_likely_is_called_probable() -> None:
+    for event in EventType:
+        facts = Facts(event, Reading.LIKELY)
+        assert all("probab" in phrases.plain(facts)[name].lower() for name in ("observation", "title"))
+        assert "추정" in str(korean.write(facts)["title"])
 
 
 @pytest.mark.parametrize(
