@@ -1,7 +1,8 @@
 """The clip view: eight frames around a moment in one picture, for what no single frame shows.
 
-They lie 0.2 s apart, from 0.8 s before the moment to 0.6 s after it, in reading order on a sheet four
-across and two down. At the ends of a stream the window moves to where frames are.
+They lie 0.2 s apart, in reading order on a sheet four across and two down. A moment has two, which overlap:
+the 1.4 s up to it, and from 0.8 s before to 0.6 s after it. At the ends of a stream both move to where frames
+are.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ CLIP_STEP_S = 0.2
 CLIP_COLUMNS, CLIP_ROWS = 4, 2
 CELL_SIDE = 160
 """Longer side of one frame on the sheet, px."""
-_LEAD_S = 0.8
 _SPAN_S = (CLIP_FRAMES - 1) * CLIP_STEP_S
+_SHIFT_S = 0.6
+"""The second clip view of a moment begins this much later than the first."""
+_WHOLE_S = _SPAN_S + _SHIFT_S
+_LEAD_S = _SPAN_S
 _GRACE_S = 0.05
 _LEAST_FRAMES = 3
 _LEAST_SHARE = 0.5
@@ -60,26 +64,31 @@ class Strip:
         """Take in a frame if it may be needed; frames come in order."""
         if self.frames and frame.t_s <= self.frames[-1].t_s:
             return
-        if self.moment_s - _SPAN_S - _GRACE_S <= frame.t_s <= self._until() + _GRACE_S:
+        if self.moment_s - _WHOLE_S - _GRACE_S <= frame.t_s <= self._until() + _GRACE_S:
             self.frames.append(frame)
 
     def is_complete(self) -> bool:
         """Whether no later frame can be needed."""
         return bool(self.frames) and self.frames[-1].t_s >= self._until() - _GRACE_S
 
-    def chosen(self) -> list[Frame]:
-        """Eight frames for the sheet, some twice where few were seen; none when nothing can move in them."""
+    def chosen(self) -> list[list[Frame]]:
+        """Eight frames for each sheet, some twice where few were seen.
+
+        Two sheets; one where the stream is too short for a second to show more; none when nothing can move.
+        """
         if len(self.frames) < _LEAST_FRAMES:
             return []
         times = np.array([frame.t_s for frame in self.frames])
-        start = min(max(self.moment_s - _LEAD_S, times[0]), max(times[-1] - _SPAN_S, times[0]))
-        wanted = start + CLIP_STEP_S * np.arange(CLIP_FRAMES)
-        return [self.frames[int(np.abs(times - at).argmin())] for at in wanted]
+        start = min(max(self.moment_s - _LEAD_S, times[0]), max(times[-1] - _WHOLE_S, times[0]))
+        later = min(start + _SHIFT_S, times[-1] - _SPAN_S)
+        starts = [start, later] if later - start >= CLIP_STEP_S - _GRACE_S else [start]
+        steps = CLIP_STEP_S * np.arange(CLIP_FRAMES)
+        return [[self.frames[int(np.abs(times - at).argmin())] for at in one + steps] for one in starts]
 
     def _until(self) -> float:
         """Until when frames are needed: later where the stream began shortly before the moment."""
         first = self.frames[0].t_s if self.frames else self.moment_s
-        return max(self.moment_s - _LEAD_S, first) + _SPAN_S
+        return max(self.moment_s - _LEAD_S, first) + _WHOLE_S
 
 
 def clip_view(images: Sequence[Image], box: Box | None) -> ClipView:

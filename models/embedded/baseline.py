@@ -129,10 +129,10 @@ class TorchBaseline:
 
     @torch.inference_mode()
     def watch(self, sheet: Image) -> Array:
-        """Features of a clip view: (832,)."""
-        return np.asarray(
-            self._actions(as_clip(sheet)[None], still=False).mean((2, 3, 4))[0].numpy(), np.float32
-        )
+        """Features of a clip view: (1664,)."""
+        seen = self._actions(as_clip(sheet)[None], still=False)[0]
+        changes = seen.mean((2, 3)).diff(dim=1).abs().mean(1)
+        return np.asarray(torch.cat([seen.amax((2, 3)).mean(1), changes]).numpy(), np.float32)
 
     @torch.inference_mode()
     def watch_stills(self, images: Sequence[Image]) -> Array:

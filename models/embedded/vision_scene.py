@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from models.embedded.vision import WEIGHTS_DIR, VisionEncoder
-from models.embedded.vision_clip import CLIP_CHANNELS, WEIGHTS_ID, StillEncoder
+from models.embedded.vision_clip import STILL_CHANNELS, WEIGHTS_ID, StillEncoder
 from models.embedded.vision_net import CHANNELS
 from pipeline.resize import reduce
 from pipeline.types import Array, Image, View
 
 OBJECT_CHANNELS = 2 * CHANNELS
 """So many scene features are object features (ImageNet); the rest are action features (Kinetics)."""
-SCENE_CHANNELS = OBJECT_CHANNELS + 2 * CLIP_CHANNELS
+SCENE_CHANNELS = OBJECT_CHANNELS + 2 * STILL_CHANNELS
 LONGER_SIDE = 336
 """Pictures are scaled down to this first, px: the size of those that the lines over these features were
 fitted on. Sharper tiles look calmer to them: at 960 px crashes lost up to one in log-odds."""
@@ -68,8 +68,8 @@ class SceneEncoder:
         found = [
             objects.reshape(len(images), 4, CHANNELS).mean(axis=1),
             objects.reshape(len(images), 4, CHANNELS).max(axis=1),
-            means.reshape(len(images), 4, CLIP_CHANNELS).mean(axis=1),
-            largest.reshape(len(images), 4, CLIP_CHANNELS).max(axis=1),
+            means.reshape(len(images), 4, STILL_CHANNELS).mean(axis=1),
+            largest.reshape(len(images), 4, STILL_CHANNELS).max(axis=1),
         ]
         return np.concatenate(found, axis=1).astype(np.float32)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -20,7 +21,7 @@ import numpy as np
 
 from models.embedded.heads import HEADS_FILE
 from models.embedded.vision import WEIGHTS_DIR
-from models.embedded.vision_clip import ClipEncoder
+from models.embedded.vision_clip import CLIP_CHANNELS, ClipEncoder
 from models.train import data, mined_candidates
 from models.train.malloc import keep_memory
 from models.train.vision_calibrate import CLIP_ODDS
@@ -114,24 +115,40 @@ def make_views(threads: int) -> None:
     np.savez(VIEWS, **{name: np.array(value) for name, value in table.items()})  # type: ignore[arg-type]
 
 
-def of_alarms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Clip views that stage 1 made of the training clips: features, clip, whether of violence."""
-    found = [
-        (
-            features.clip[np.isfinite(features.clip).all(axis=1)][0],
-            mined.item.name,
-            candidate.event_type is EventType.VIOLENCE,
-        )
-        for mined in mined_candidates.load()
-        if mined.item.source == "train_clips"
-        for candidate, features in zip(mined.candidates, mined.features, strict=True)
-        if features.clip is not None and np.isfinite(features.clip).all(axis=1).any()
-    ]
-    return (
-        np.stack([features for features, _, _ in found]),
-        np.array([name for _, name, _ in found]),
-        np.array([violence for _, _, violence in found]),
-    )
+@dataclass(frozen=True, slots=True)
+class Flagged:
+    """Clip views that stage 1 made of the training clips, one or two an alarm.
+
+    Attributes:
+        x: (views, 1664) features.
+        clip: (views,) name of the clip.
+        alarm: (views,) number of the alarm.
+        asked: (views,) whether the alarm is of violence.
+    """
+
+    x: np.ndarray
+    clip: np.ndarray
+    alarm: np.ndarray
+    asked: np.ndarray
+
+
+def of_alarms() -> Flagged:
+    """Clip views of all alarms of the training clips."""
+    found, number = [], 0
+    for mined in mined_candidates.load():
+        if mined.item.source != "train_clips":
+            continue
+        for candidate, features in zip(mined.candidates, mined.features, strict=True):
+            if features.clip is None:
+                continue
+            violence = candidate.event_type is EventType.VIOLENCE
+            if features.clip.shape[1] != CLIP_CHANNELS:
+                raise SystemExit("alarms were mined with another pooling: run mined_candidates --clips again")
+            for row in features.clip[np.isfinite(features.clip).all(axis=1)]:
+                found.append((row, mined.item.name, number, violence))
+            number += 1
+    x, clip, alarm, asked = zip(*found, strict=True)
+    return Flagged(np.stack(x), np.array(clip), np.array(alarm), np.array(asked))
 
 
 def fit_probe(x: np.ndarray, truth: np.ndarray) -> Line:
@@ -146,26 +163,26 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    if not VIEWS.is_file():
+    if not VIEWS.is_file() or np.load(VIEWS)["x"].shape[1] != CLIP_CHANNELS:
         make_views(arguments.threads)
     stored = np.load(VIEWS)
     x, truth, clip, group = stored["x"].astype(np.float64), stored["truth"], stored["clip"], stored["group"]
     names = np.unique(clip[clip != ""])
     truth_of = np.array([truth[clip == name][0] for name in names])
-    flagged, flagged_clip, asked = of_alarms()
-    flagged_truth = truth_of[np.searchsorted(names, flagged_clip)]
+    flagged = of_alarms()
+    flagged_truth = truth_of[np.searchsorted(names, flagged.clip)]
     group_of = np.array([group[clip == name][0] for name in names])
     odds: dict[str, float] = {}
     probes: list[dict[str, Any]] = []
-    alarm_odds = np.zeros(len(flagged))
+    flagged_odds = np.zeros(len(flagged.x))
     for seen, rest in folds(group_of):
         learn = (clip == "") | np.isin(clip, names[seen])
-        also = np.isin(flagged_clip, names[seen])
+        also = np.isin(flagged.clip, names[seen])
         weights, bias = fit_probe(
-            np.concatenate([x[learn], flagged[also]]), np.concatenate([truth[learn], flagged_truth[also]])
+            np.concatenate([x[learn], flagged.x[also]]), np.concatenate([truth[learn], flagged_truth[also]])
         )
         probes.append({"clips": names[rest].tolist(), "weights": weights.tolist(), "bias": bias})
-        alarm_odds[~also] = flagged[~also] @ weights + bias
+        flagged_odds[~also] = flagged.x[~also] @ weights + bias
         for name in names[rest]:
             odds[str(name)] = float((x[clip == name] @ weights + bias).mean())
     values = np.array([odds[name] for name in names])
@@ -177,13 +194,16 @@ def main() -> None:
         f"five folds by scene, {len(names)} clips: accuracy {right.mean():.3f} ({low:.3f} to {high:.3f}), "
         f"AUC {auc_interval(truth_of, values, list(group_of))}"
     )
-    told, real = alarm_odds[asked], flagged_truth[asked]
+    alarms = np.unique(flagged.alarm[flagged.asked])
+    told = np.array([flagged_odds[flagged.alarm == number].mean() for number in alarms])
+    first = np.array([np.flatnonzero(flagged.alarm == number)[0] for number in alarms])
+    real = flagged_truth[first]
     print(
-        f"by the one view of each of {len(told)} alarms of violence: "
+        f"by the views of each of {len(told)} alarms of violence: "
         f"accuracy {((told > 0) == real).mean():.3f}, "
-        f"AUC {auc_interval(real, told, list(group_of[np.searchsorted(names, flagged_clip[asked])]))}"
+        f"AUC {auc_interval(real, told, list(group_of[np.searchsorted(names, flagged.clip[first])]))}"
     )
-    weights, bias = fit_probe(np.concatenate([x, flagged]), np.concatenate([truth, flagged_truth]))
+    weights, bias = fit_probe(np.concatenate([x, flagged.x]), np.concatenate([truth, flagged_truth]))
     CLIP_ODDS.write_text(json.dumps({"odds": odds, "probes": probes}))
     path = WEIGHTS_DIR / HEADS_FILE
     heads = json.loads(path.read_text())

@@ -152,7 +152,7 @@ def candidates(count: int, site: str = "") -> list[Inquiry]:
                 sha = hashlib.sha256(encoded).hexdigest()
                 size = picture.shape[1], picture.shape[0]
                 shown.append((KeyFrame(sha, view, moment, float(place), *size), encoded))
-        shown.append(_clip_view(capture, total, number))
+        shown += _clip_views(capture, total, number)
         capture.release()
         event = _TYPES[number % len(_TYPES)]
         frames_shown, images = tuple(f for f, _ in shown), tuple(i for _, i in shown)
@@ -185,17 +185,21 @@ def candidates(count: int, site: str = "") -> list[Inquiry]:
     return made
 
 
-def _clip_view(capture: Any, total: int, number: int) -> tuple[KeyFrame, bytes]:
-    """The clip view of the peak: eight frames from the middle of the clip on."""
+def _clip_views(capture: Any, total: int, number: int) -> list[tuple[KeyFrame, bytes]]:
+    """The two clip views of the peak: eight frames each from the middle of the clip on."""
     import cv2
 
     from pipeline.clipview import CLIP_FRAMES, clip_sheet
 
-    capture.set(cv2.CAP_PROP_POS_FRAMES, (total // 4 + number) % max(1, total - CLIP_FRAMES))
-    frames = [capture.read()[1] for _ in range(CLIP_FRAMES)]
+    count = CLIP_FRAMES + 3
+    capture.set(cv2.CAP_PROP_POS_FRAMES, (total // 4 + number) % max(1, total - count))
+    frames = [capture.read()[1] for _ in range(count)]
     if any(frame is None for frame in frames):
         raise ConfigError("a bundled clip cannot be read", hint="check out evaluation/clips again")
-    sheet = clip_sheet(frames)
-    encoded = cv2.imencode(".jpg", sheet)[1].tobytes()
-    sha = hashlib.sha256(encoded).hexdigest()
-    return KeyFrame(sha, View.CLIP, Moment.PEAK, 1.0, sheet.shape[1], sheet.shape[0]), encoded
+    made = []
+    for first in (0, 3):
+        sheet = clip_sheet(frames[first : first + CLIP_FRAMES])
+        encoded = cv2.imencode(".jpg", sheet)[1].tobytes()
+        sha = hashlib.sha256(encoded).hexdigest()
+        made.append((KeyFrame(sha, View.CLIP, Moment.PEAK, 1.0, sheet.shape[1], sheet.shape[0]), encoded))
+    return made

@@ -2,7 +2,7 @@
 
 A moment is shown in up to three views: the whole frame, a crop around what the trigger saw, and a motion
 view that puts three neighbouring frames into the colour channels of one image. The peak of what moves is
-also shown as a clip view (``pipeline.clipview``).
+also shown as clip views (``pipeline.clipview``).
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Shot:
         box: What the trigger saw, normalised, or ``None`` for the whole frame.
         earlier: The frame about 0.4 s earlier, for moments at the end of a clip.
         later: The frame about 0.4 s later, for moments at its beginning; filled in when it arrives.
-        strip: Frames for a clip view, for a peak.
-        seen: The clip view, as soon as all its frames are there; they are let go of then.
+        strip: Frames for clip views, for a peak.
+        seen: The clip views, as soon as all their frames are there; they are let go of then.
     """
 
     moment: Moment
@@ -56,7 +56,7 @@ class Shot:
     earlier: Frame | None = None
     later: Frame | None = None
     strip: Strip | None = None
-    seen: ClipView | None = None
+    seen: tuple[ClipView, ...] = ()
 
     def take(self, frame: Frame) -> None:
         """Fill in what is missing with a frame that has just arrived, if it is of the same size."""
@@ -65,20 +65,21 @@ class Shot:
         if self.strip is not None:
             self.strip.add(frame)
             if self.strip.is_complete():
-                self.seen, self.strip = self.clip(), None
+                self.seen, self.strip = self.clips(), None
         if self.after is None:
             self.after = frame
         elif self.later is None and frame.t_s > self.after.t_s:
             self.later = frame
 
-    def clip(self) -> ClipView | None:
-        """The clip view around what the trigger saw, from the frames known by now; ``None`` from too few."""
+    def clips(self) -> tuple[ClipView, ...]:
+        """Clip views around what the trigger saw, from the frames known by now; none from too few."""
         if self.strip is None:
             return self.seen
-        frames = self.strip.chosen()
-        if not frames or any(frame.image.shape != self.now.image.shape for frame in frames):
-            return None
-        return clip_view([frame.image for frame in frames], self.region())
+        return tuple(
+            clip_view([frame.image for frame in frames], self.region())
+            for frames in self.strip.chosen()
+            if all(frame.image.shape == self.now.image.shape for frame in frames)
+        )
 
     def region(self) -> Box | None:
         """The part of the frame around what the trigger saw."""
@@ -231,17 +232,16 @@ def store_views(shot: Shot, frame_store: FrameStore, *, is_still: bool = False) 
     return views
 
 
-def store_clip(shot: Shot, frame_store: FrameStore) -> list[KeyFrame]:
-    """Encode and store the clip view of a peak, of what its trigger saw and where it moves meanwhile.
+def store_clips(shot: Shot, frame_store: FrameStore) -> list[KeyFrame]:
+    """Encode and store the clip views of a peak, of what its trigger saw and where it moves meanwhile.
 
     Returns:
-        The view, or nothing where too few frames are known.
+        Up to two views; nothing where too few frames are known.
 
     Raises:
         FrameStoreError: It cannot be encoded or stored.
     """
-    seen = shot.clip()
-    return [] if seen is None else [_keep(seen.sheet, View.CLIP, shot, seen.box, frame_store)]
+    return [_keep(seen.sheet, View.CLIP, shot, seen.box, frame_store) for seen in shot.clips()]
 
 
 def _keep(image: Image, view: View, shot: Shot, box: Box | None, frame_store: FrameStore) -> KeyFrame:

@@ -12,7 +12,7 @@ from pipeline.detect import facts
 from pipeline.detect.cameras import Cameras, load_cameras
 from pipeline.detect.catalog import TriggerFactory, make_triggers
 from pipeline.detect.events import Event, EventBuilder, EventParams
-from pipeline.detect.keyframes import FrameRing, store_clip, store_views
+from pipeline.detect.keyframes import FrameRing, store_clips, store_views
 from pipeline.detect.registry import make_appearance_scorer, make_detector, make_pose_estimator
 from pipeline.detect.scene import AppearanceScorer, Scene
 from pipeline.detect.scenes import LookParams, SceneReader, read_together
@@ -211,7 +211,7 @@ class Stream:
             view for shot in shots for view in store_views(shot, self._frame_store, is_still=info.is_still)
         ]
         if event.peak is not None and not info.is_still:
-            views += store_clip(event.peak, self._frame_store)
+            views += store_clips(event.peak, self._frame_store)
         objects = sorted(event.objects.values(), key=lambda seen: -seen.score)[:_MAX_OBJECTS]
         return Candidate(
             candidate_id=candidate_id(origin.identity, event, origin.wall_time(event.start_s)),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.clipview import CELL_SIDE, CLIP_FRAMES, Strip, cells, clip_sheet, clip_view, moving_box, squared
-from pipeline.detect.keyframes import FrameRing, Shot, store_clip
+from pipeline.detect.keyframes import FrameRing, Shot, store_clips
 from pipeline.types import Box, Frame, Image, Moment, View
 from tests.media import MemoryFrames
 
@@ -40,19 +40,28 @@ def test_a_sheet_needs_eight_frames(count: int) -> None:
 @pytest.mark.parametrize(
     ("moment", "known", "wanted"),
     [
-        (20, range(10, 40), list(range(16, 24))),
-        (2, range(40), list(range(8))),
-        (38, range(20, 40), list(range(32, 40))),
-        (20, range(19, 22), [19, 20, 21, 21, 21, 21, 21, 21]),
+        (20, range(5, 40), [range(13, 21), range(16, 24)]),
+        (2, range(40), [range(8), range(3, 11)]),
+        (38, range(20, 40), [range(29, 37), range(32, 40)]),
+        (8, range(9), [range(8), range(1, 9)]),
+        (7, range(8), [range(8)]),
     ],
-    ids=["inside", "stream begins", "stream ends", "short stream"],
+    ids=["inside", "stream begins", "stream ends", "short stream", "eight frames"],
 )
-def test_the_window_moves_to_where_frames_are(moment: int, known: range, wanted: list[int]) -> None:
+def test_the_windows_move_to_where_frames_are(moment: int, known: range, wanted: list[range]) -> None:
     strip = Strip(moment * 0.2)
     for index in known:
         strip.add(at(index))
-    assert [frame.index for frame in strip.chosen()] == wanted
-    assert len(strip.frames) <= 2 * CLIP_FRAMES
+    assert [[frame.index for frame in frames] for frames in strip.chosen()] == [list(one) for one in wanted]
+    assert len(strip.frames) <= 3 * CLIP_FRAMES
+
+
+def test_a_stream_of_three_frames_shows_the_last_again() -> None:
+    strip = Strip(20 * 0.2)
+    for index in range(19, 22):
+        strip.add(at(index))
+    (only,) = strip.chosen()
+    assert [frame.index for frame in only] == [19, 20, 21, 21, 21, 21, 21, 21]
 
 
 def test_two_frames_show_no_movement() -> None:
@@ -62,21 +71,21 @@ def test_two_frames_show_no_movement() -> None:
     assert strip.chosen() == []
 
 
-def test_a_peak_gets_its_clip_view_and_lets_go_of_the_frames() -> None:
-    """Given a stream, when a peak's later frames have come, then the view is made of eight around it."""
+def test_a_peak_gets_its_clip_views_and_lets_go_of_the_frames() -> None:
+    """When a peak has its later frames, one view leads up to it and one lies around it."""
     ring, store = FrameRing(), MemoryFrames()
     for index in range(15):
         ring.push(at(index))
     shot = ring.shot(Moment.PEAK, 14 * 0.2, None)
     assert shot is not None
-    early = shot.clip()
-    assert early is not None and shown(early.sheet) == list(range(7, 15)), "what is known so far"
+    early = [shown(view.sheet) for view in shot.clips()]
+    assert early == [list(range(4, 12)), list(range(7, 15))], "what is known so far"
     for index in range(15, 25):
         shot.take(at(index))
     assert shot.strip is None, "frames are not held for the rest of the event"
-    (key,) = store_clip(shot, store)
-    assert (key.view, key.moment, key.t_s) == (View.CLIP, Moment.PEAK, pytest.approx(2.8))
-    assert shown(store.image(key.sha256)) == list(range(10, 18))
+    keys = store_clips(shot, store)
+    assert {(key.view, key.moment, key.t_s) for key in keys} == {(View.CLIP, Moment.PEAK, 2.8)}
+    assert [shown(store.image(key.sha256)) for key in keys] == [list(range(7, 15)), list(range(10, 18))]
 
 
 def strip_of(spots: list[tuple[int, int]], level: int = 200) -> Strip:
@@ -92,7 +101,7 @@ def strip_of(spots: list[tuple[int, int]], level: int = 200) -> Strip:
 def test_a_clip_view_shows_what_the_trigger_saw() -> None:
     strip = strip_of([(40, 55)] * 8)
     shot = Shot(Moment.PEAK, strip.frames[2], box=(0.45, 0.4, 0.55, 0.6), strip=strip)
-    (key,) = store_clip(shot, MemoryFrames())
+    (key,) = store_clips(shot, MemoryFrames())
     assert key.box == pytest.approx((0.3125, 0.25, 0.6875, 0.75), abs=0.01), "half the shorter side, square"
     assert key.height == 2 * CELL_SIDE and key.width == pytest.approx(4 * CELL_SIDE, abs=40)
 
@@ -100,7 +109,7 @@ def test_a_clip_view_shows_what_the_trigger_saw() -> None:
 def test_a_clip_view_shows_where_it_moves_as_well() -> None:
     strip = strip_of([(40, 60 + 6 * step) for step in range(8)])
     shot = Shot(Moment.PEAK, strip.frames[2], box=(0.5, 0.4, 0.6, 0.6), strip=strip)
-    (key,) = store_clip(shot, MemoryFrames())
+    (key,) = store_clips(shot, MemoryFrames())
     assert key.box is not None and key.box[2] > 0.9, "the spot goes to the right"
 
 
@@ -129,4 +138,4 @@ def test_moments_before_and_after_have_none() -> None:
     for index in range(10):
         ring.push(at(index))
     shot = ring.shot(Moment.BEFORE, 1.0, None)
-    assert shot is not None and store_clip(shot, MemoryFrames()) == []
+    assert shot is not None and store_clips(shot, MemoryFrames()) == []

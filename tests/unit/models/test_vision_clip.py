@@ -13,7 +13,7 @@ import pytest
 
 from models.embedded.heads import DecisionHead
 from models.embedded.vision import ATTRIBUTES, VisionFeatures
-from models.embedded.vision_clip import CLIP_CHANNELS, ClipEncoder, StillEncoder, as_clip
+from models.embedded.vision_clip import CLIP_CHANNELS, STILL_CHANNELS, ClipEncoder, StillEncoder, as_clip
 from models.embedded.vision_clip_net import read_weights
 from models.embedded.vision_motion import MOTION_STATISTICS
 from pipeline.clipview import CLIP_FRAMES, clip_sheet
@@ -59,8 +59,9 @@ def test_the_graph_is_the_network_that_torch_computes(
     torch_alone.prepare_clip()
     ours, theirs = encoder.encode([one])[0], torch_alone.watch(one)
     assert ours.shape == (CLIP_CHANNELS,)
-    # The cached graph holds its weights in half precision.
-    assert np.abs(ours - theirs).max() < 0.01 * np.abs(theirs).max()
+    # The cached graph holds its weights in half precision. Peaks and changes are of different size.
+    for half in (slice(None, STILL_CHANNELS), slice(STILL_CHANNELS, None)):
+        assert np.abs(ours[half] - theirs[half]).max() < 0.01 * np.abs(theirs[half]).max()
     still, _ = still_encoder.encode([one])
     assert np.abs(still - torch_alone.watch_stills([one])).max() < 0.01 * np.abs(still).max()
 
