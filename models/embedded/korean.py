@@ -149,6 +149,7 @@ _ALSO: Mapping[str, str] = {
     "crowd": "많은 사람이 모여 있습니다",
     "weapon": "무기로 의심되는 물건이 보입니다",
 }
+_NOTHING_ELSE = "그 밖에 인식된 것은 없습니다"
 _ABOUT_PEOPLE = frozenset(
     {
         EventType.FALL,
@@ -225,7 +226,7 @@ def _scene(facts: Facts) -> str:
         return "화면에 사람과 차량이 있습니다"
     named = facts.main_seen and facts.reading is Reading.REAL and facts.event_type in _ABOUT_PEOPLE
     if has_people and named and facts.people < 2:
-        return "그 밖에 인식된 것은 없습니다"
+        return _NOTHING_ELSE
     if facts.people == 1:
         return f"화면에 {with_particle(people(facts.people), '이')} 있습니다"
     if facts.people:
@@ -236,7 +237,7 @@ def _scene(facts: Facts) -> str:
         return "화면에 차량이 있습니다"
     if "animal" in facts.seen:
         return "화면에 동물이 있습니다"
-    return "그 밖에 인식된 것은 없습니다"
+    return _NOTHING_ELSE
 
 
 def _title(facts: Facts) -> str:
@@ -270,6 +271,12 @@ def _reason(facts: Facts) -> str:
     return f"{grounds}. 측정: {measured}." if measured else f"{grounds}."
 
 
+def _observed(facts: Facts, main: str, scene: str) -> list[str]:
+    if facts.reading is not Reading.UNCLEAR:
+        return [f"{main}.", f"{scene}."]
+    return ["판단할 만한 것이 인식되지 않았습니다."] if scene == _NOTHING_ELSE else [f"{scene}."]
+
+
 def write(facts: Facts) -> dict[str, object]:
     """The whole report in Korean, by the field names of a report."""
     main, scene, name = _main(facts), _scene(facts), _NAMES[facts.event_type]
@@ -296,7 +303,7 @@ def write(facts: Facts) -> dict[str, object]:
         Reading.EXPECTED: "예상된 동안에는 조치하지 말고 계속 지켜보십시오.",
     }
     return {
-        "observations": [f"{scene}."] if facts.reading is Reading.UNCLEAR else [f"{main}.", f"{scene}."],
+        "observations": _observed(facts, main, scene),
         "title": _title(facts),
         "summary": f"{name} 경보{where}{length}: {_STATES[facts.reading]}.",
         "narrative": narrative,

@@ -450,7 +450,11 @@ def _reason(facts: Facts, pick: Pick) -> str:
 
 def observed(facts: Facts, main: str, scene: str) -> list[str]:
     """What of the two first sentences was seen: what an unclear alarm suspects, nobody saw."""
-    return [scene] if facts.reading is Reading.UNCLEAR else [main, scene]
+    if facts.reading is not Reading.UNCLEAR:
+        return [main, scene]
+    # Alone, "nothing else" has nothing to refer to.
+    nothing = scene.rstrip(".") in _NOTHING_ELSE
+    return ["Nothing was recognised that settles it."] if nothing else [scene]
 
 
 def write(facts: Facts, pick: Pick) -> dict[str, str]:

@@ -148,6 +148,14 @@ def test_what_an_unclear_alarm_suspects_is_no_observation() -> None:
     said = phrases.plain(facts)
     assert phrases.observed(facts, said["observation"], said["second"]) == [said["second"]]
     assert korean.write(facts)["observations"] == ["화면에 사람들이 있습니다."]
+    empty = replace(facts, seen=(), people=0)
+    said = phrases.plain(empty)
+    for seen in (
+        phrases.observed(empty, said["observation"], said["second"]),
+        korean.write(empty)["observations"],
+    ):
+        assert len(seen) == 1
+        assert "else" not in seen[0] and "그 밖" not in seen[0]
     certain = replace(facts, reading=Reading.REAL)
     assert len(phrases.observed(certain, "a", "b")) == len(korean.write(certain)["observations"]) == 2
 
