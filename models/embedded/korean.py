@@ -218,9 +218,8 @@ def _main(facts: Facts) -> str:
 
 
 def _scene(facts: Facts) -> str:
-    others = [name for name in facts.others_seen if not (facts.armed and name == "weapon")]
-    if others:
-        return _ALSO[others[0]]
+    if facts.others_seen:
+        return _ALSO[facts.others_seen[0]]
     has_people, has_vehicles = "person" in facts.seen, "vehicle" in facts.seen
     if has_people and has_vehicles:
         return "화면에 사람과 차량이 있습니다"

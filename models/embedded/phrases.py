@@ -316,9 +316,8 @@ def main_clause(facts: Facts, pick: Pick) -> str:
 
 def scene_clause(facts: Facts, pick: Pick) -> str:
     """Who and what else is in the picture."""
-    others = [name for name in facts.others_seen if not (facts.armed and name == "weapon")]
-    if others:
-        return pick(_OTHERS[others[0]])
+    if facts.others_seen:
+        return pick(_OTHERS[facts.others_seen[0]])
     has_people, has_vehicles = "person" in facts.seen, "vehicle" in facts.seen
     if has_people and has_vehicles:
         return pick(("People and vehicles are in view", "The scene shows people and vehicles"))

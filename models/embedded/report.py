@@ -128,8 +128,8 @@ class Facts:
 
     @property
     def others_seen(self) -> tuple[str, ...]:
-        """Incident attributes seen beside the one the alarm is about."""
-        main = MAIN_ATTRIBUTE.get(self.event_type, "")
+        """Incident attributes seen beside the one the report is about."""
+        main = "weapon" if self.armed else MAIN_ATTRIBUTE.get(self.event_type, "")
         return tuple(name for name in self.seen if name in _INCIDENTS and name != main)
 
 
@@ -325,6 +325,7 @@ _ACTIONS: Mapping[EventType, str] = {
 }
 
 
+_NAME_ARMED = "Violence"
 _ACTION_ARMED = "Call the police; keep people away and send nobody in unprotected."
 
 
@@ -332,7 +333,8 @@ def summary_english(facts: Facts) -> str:
     """One line: what, where, for how long."""
     where = f' in "{facts.zone}"' if facts.zone else ""
     length = f", {facts.duration} s" if facts.duration else ""
-    return f"{_NAMES[facts.event_type]} alarm{where}{length}: {_STATES[facts.reading]}."
+    name = _NAME_ARMED if facts.armed else _NAMES[facts.event_type]
+    return f"{name} alarm{where}{length}: {_STATES[facts.reading]}."
 
 
 def action_english(facts: Facts) -> str:

@@ -123,9 +123,9 @@ def _graph(weights: Weights, steps: int, side: int, *, still: bool) -> Any:
             "largest": op.reduce_max(x, everywhere, False),
         }
     else:
-        shape, ones = op.reduce_mean(x, space, False), constant_i64([1])
-        later = op.slice(shape, ones, constant_i64([steps]), ones, time)
-        sooner = op.slice(shape, constant_i64([0]), constant_i64([-1]), ones, time)
+        level, ones = op.reduce_mean(x, space, False), constant_i64([1])
+        later = op.slice(level, ones, constant_i64([steps]), ones, time)
+        sooner = op.slice(level, constant_i64([0]), constant_i64([-1]), ones, time)
         peaks = op.reduce_mean(op.reduce_max(x, space, False), time, False)
         changes = op.reduce_mean(op.abs(op.subtract(later, sooner)), time, False)
         outputs = {"moving": op.concat([peaks, changes], 1)}

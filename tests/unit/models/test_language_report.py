@@ -136,6 +136,8 @@ def test_an_alarm_borne_out_by_a_weapon_is_not_told_as_a_fight() -> None:
         korean.write(facts)["narrative"]
     )
     assert "police" in report.action_english(facts)
+    assert "fight" not in report.summary_english(facts).lower()
+    assert facts.others_seen == ()
     fight = report.gather(
         inquiry(EventType.VIOLENCE), replace(score, attributes={"weapon": 0.9, "fight": 0.9})
     )
