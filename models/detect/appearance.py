@@ -24,7 +24,7 @@ class EmbeddedEyes:
     """
 
     def __init__(self, data_dir: Path, *, threads: int = 0, weights_dir: Path = WEIGHTS_DIR) -> None:
-        self._encoder = VisionEncoder(data_dir / "openvino", threads, weights_dir=weights_dir)
+        self._encoder = VisionEncoder(data_dir / "openvino", threads, weights_dir=weights_dir, exact=True)
 
     @property
     def name(self) -> str:

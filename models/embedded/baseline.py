@@ -130,7 +130,7 @@ class TorchBaseline:
     @torch.inference_mode()
     def watch(self, sheet: Image) -> Array:
         """Features of a clip view: (1664,)."""
-        seen = self._actions(as_clip(sheet)[None], still=False)[0]
+        seen = self._actions(np.repeat(as_clip(sheet), 2, axis=0)[None], still=False)[0]
         changes = seen.mean((2, 3)).diff(dim=1).abs().mean(1)
         return np.asarray(torch.cat([seen.amax((2, 3)).mean(1), changes]).numpy(), np.float32)
 

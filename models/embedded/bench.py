@@ -98,7 +98,8 @@ class Race:
         if scenes:
             parts = [tile for picture in scenes for tile in tiles(shrunk(picture))]
             self._torch.see(parts, self._scene)
-            self._torch.watch_stills(parts)
+            if self._parts.head.wants_actions(inquiry.event_type):
+                self._torch.watch_stills(parts)
         if prompt is not None:
             self._torch.last_logits(prompt)
 

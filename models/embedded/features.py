@@ -9,19 +9,31 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
 from models.embedded.vision import VisionEncoder, VisionFeatures
 from models.embedded.vision_clip import CLIP_CHANNELS, ClipEncoder
-from models.embedded.vision_scene import SCENE_CHANNELS, SceneEncoder
+from models.embedded.vision_scene import OBJECT_CHANNELS, SCENE_CHANNELS, SceneEncoder
 from pipeline.errors import ReplyError
 from pipeline.types import Array, Image, View
 
 _FIELDS = ("tokens", "pooled", "logits", "motion")
 _PRUNE_EVERY = 500
+_PICTURES = 12
+"""Decoded pictures that are kept, at most 2 MB each."""
+
+
+class _Extra(Protocol):
+    """Makes features of another kind, for the views that heads want them of."""
+
+    @property
+    def channels(self) -> int: ...
+    @property
+    def features_id(self) -> str: ...
+    def encode(self, images: Sequence[Image], /) -> Array: ...
 
 
 class FeatureCache:
@@ -46,10 +58,11 @@ class FeatureCache:
         clip_encoder: ClipEncoder | None = None,
     ) -> None:
         self.encoder, self.scene_encoder, self.clip_encoder = encoder, scene_encoder, clip_encoder
-        self._folder = folder / encoder.weights_id if folder else None
+        self._folder = folder / encoder.features_id if folder else None
         self._in_memory, self._on_disk = in_memory, on_disk
         self._held: OrderedDict[tuple[str, View], dict[str, Array]] = OrderedDict()
         self._held_extra: OrderedDict[str, Array] = OrderedDict()
+        self._pictures: OrderedDict[str, Image] = OrderedDict()
         self._written = 0
 
     def features(
@@ -77,7 +90,7 @@ class FeatureCache:
             else:
                 found[key] = entry
         if missing:
-            pictures = [_decoded(image, key[0]) for key, image in missing.items()]
+            pictures = [self._decoded(image, key[0]) for key, image in missing.items()]
             new = self.encoder.encode(pictures, [view for _, view in missing])
             for row, key in enumerate(missing):
                 found[key] = {name: getattr(new, name)[row] for name in _FIELDS}
@@ -89,13 +102,20 @@ class FeatureCache:
             self._held.popitem(last=False)
         return VisionFeatures(*(np.stack([found[key][name] for key in keys]) for name in _FIELDS))
 
-    def scenes(self, hashes: Sequence[str], images: Sequence[bytes], wanted: Sequence[bool]) -> Array:
+    def scenes(
+        self,
+        hashes: Sequence[str],
+        images: Sequence[bytes],
+        wanted: Sequence[bool],
+        actions: Sequence[bool],
+    ) -> Array:
         """Scene features of some of the images, NaN for the others; computed once an image.
 
         Args:
             hashes: sha256 of each image file.
             images: The encoded files.
             wanted: Which of them.
+            actions: Of which of those action features as well, which take as long again.
 
         Returns:
             (n, 4224) float32.
@@ -103,25 +123,27 @@ class FeatureCache:
         Raises:
             ReplyError: An image cannot be decoded.
         """
-        if self.scene_encoder is None:
-            return np.full((len(hashes), SCENE_CHANNELS), np.nan, np.float32)
-        return self._extra(self.scene_encoder, SCENE_CHANNELS, hashes, images, wanted)
+        result = np.full((len(hashes), SCENE_CHANNELS), np.nan, np.float32)
+        if self.scene_encoder is not None:
+            both = [want and also for want, also in zip(wanted, actions, strict=True)]
+            result[:, :OBJECT_CHANNELS] = self._extra(self.scene_encoder.objects, hashes, images, wanted)
+            result[:, OBJECT_CHANNELS:] = self._extra(self.scene_encoder.actions, hashes, images, both)
+        return result
 
     def clips(self, hashes: Sequence[str], images: Sequence[bytes], wanted: Sequence[bool]) -> Array:
         """The same for features of clip views: (n, 1664) float32."""
         if self.clip_encoder is None:
             return np.full((len(hashes), CLIP_CHANNELS), np.nan, np.float32)
-        return self._extra(self.clip_encoder, CLIP_CHANNELS, hashes, images, wanted)
+        return self._extra(self.clip_encoder, hashes, images, wanted)
 
     def _extra(
         self,
-        encoder: SceneEncoder | ClipEncoder,
-        channels: int,
+        encoder: _Extra,
         hashes: Sequence[str],
         images: Sequence[bytes],
         wanted: Sequence[bool],
     ) -> Array:
-        result = np.full((len(hashes), channels), np.nan, np.float32)
+        result = np.full((len(hashes), encoder.channels), np.nan, np.float32)
         missing: dict[str, bytes] = {}
         found: dict[str, Array] = {}
         for sha256, image, want in zip(hashes, images, wanted, strict=True):
@@ -134,7 +156,7 @@ class FeatureCache:
             else:
                 found[sha256] = stored
         if missing:
-            new = encoder.encode([_decoded(image, sha256) for sha256, image in missing.items()])
+            new = encoder.encode([self._decoded(image, sha256) for sha256, image in missing.items()])
             for row, sha256 in enumerate(missing):
                 # As fp16, always: a verdict must not depend on whether its features came from disk.
                 found[sha256] = new[row].astype(np.float16).astype(np.float32)
@@ -150,10 +172,26 @@ class FeatureCache:
                 result[row] = found[sha256]
         return result
 
+    def _decoded(self, image: bytes, sha256: str) -> Image:
+        """The picture; the last few are kept, for several networks look at the same one."""
+        picture = self._pictures.get(sha256)
+        if picture is None:
+            found = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
+            if found is None:
+                raise ReplyError(
+                    f"key frame {sha256[:12]} is not a readable image", hint="the frame store is damaged"
+                )
+            picture = np.asarray(found, np.uint8)
+        self._pictures[sha256] = picture
+        while len(self._pictures) > _PICTURES:
+            self._pictures.popitem(last=False)
+        return picture
+
     def forget(self) -> None:
         """Compute everything again from now on: drop what is in memory and look at nothing on disk."""
         self._held.clear()
         self._held_extra.clear()
+        self._pictures.clear()
         self._folder = None
 
     def _path(self, key: tuple[str, View]) -> Path | None:
@@ -162,16 +200,16 @@ class FeatureCache:
     def _read(self, key: tuple[str, View]) -> dict[str, Array] | None:
         return _load(self._path(key), _FIELDS)
 
-    def _extra_path(self, sha256: str, encoder: SceneEncoder | ClipEncoder) -> Path | None:
+    def _extra_path(self, sha256: str, encoder: _Extra) -> Path | None:
         if self._folder is None:
             return None
         return self._folder / sha256[:2] / f"{_extra_key(sha256, encoder)}.npz"
 
-    def _read_extra(self, sha256: str, encoder: SceneEncoder | ClipEncoder) -> Array | None:
+    def _read_extra(self, sha256: str, encoder: _Extra) -> Array | None:
         stored = _load(self._extra_path(sha256, encoder), ("extra",))
         return None if stored is None else stored["extra"]
 
-    def _write_extra(self, sha256: str, encoder: SceneEncoder | ClipEncoder, entry: Array) -> None:
+    def _write_extra(self, sha256: str, encoder: _Extra, entry: Array) -> None:
         path = self._extra_path(sha256, encoder)
         if path is not None:
             self._save(path, {"extra": entry.astype(np.float16)})
@@ -207,8 +245,8 @@ class FeatureCache:
             path.unlink(missing_ok=True)
 
 
-def _extra_key(sha256: str, encoder: SceneEncoder | ClipEncoder) -> str:
-    return f"{sha256}-{encoder.weights_id}"
+def _extra_key(sha256: str, encoder: _Extra) -> str:
+    return f"{sha256}-{encoder.features_id}"
 
 
 def _load(path: Path | None, names: Sequence[str]) -> dict[str, Array] | None:
@@ -219,12 +257,3 @@ def _load(path: Path | None, names: Sequence[str]) -> dict[str, Array] | None:
     with contextlib.suppress(*broken), np.load(path) as stored:
         return {name: np.asarray(stored[name], np.float32) for name in names}
     return None
-
-
-def _decoded(image: bytes, sha256: str) -> Image:
-    picture = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
-    if picture is None:
-        raise ReplyError(
-            f"key frame {sha256[:12]} is not a readable image", hint="the frame store is damaged"
-        )
-    return np.asarray(picture, np.uint8)

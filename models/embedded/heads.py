@@ -21,7 +21,7 @@ from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
 from models.embedded.views import is_reported
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionFeatures
 from models.embedded.vision_clip import CLIP_CHANNELS
-from models.embedded.vision_scene import SCENE_CHANNELS
+from models.embedded.vision_scene import OBJECT_CHANNELS, SCENE_CHANNELS
 from pipeline.errors import ModelMissing
 from pipeline.types import Array, EventType, Evidence, KeyFrame, Moment, View
 
@@ -61,7 +61,8 @@ class TypeHead:
             is no clip view.
         evidence: Model behind the ``evidence`` term, if any.
         bound: Largest log-odds of this type; small where no images could teach it.
-        scene: Weights (4224) and bias of the ``scene`` term over features of ``vision_scene``, if any.
+        scene: Weights (4224, or 2560 where none is on action features) and bias of the ``scene`` term over
+            features of ``vision_scene``, if any.
         clip: Weights (1664) and bias of the ``clip`` term over features of ``vision_clip``, if any.
         also: Another way for the alarm to be real (a weapon, beside a fight); either is enough.
         needs: What must be so as well (a road, for an accident); both are needed.
@@ -130,6 +131,13 @@ class DecisionHead:
             reads and frame.view is View.FULL and (anywhen or frame.moment is Moment.PEAK)
             for frame in key_frames
         ]
+
+    def wants_actions(self, event_type: EventType) -> bool:
+        """Whether the head of this type reads action features of scenes, beside object features."""
+        head = self._types.get(event_type)
+        ways = () if head is None else (head, head.also, head.needs)
+        lines = [way.scene for way in ways if way is not None and way.scene is not None]
+        return any(len(weights) > OBJECT_CHANNELS for weights, _ in lines)
 
     def wants_clip(self, event_type: EventType, key_frames: Sequence[KeyFrame]) -> list[bool]:
         """Of which views the head of this type reads clip features."""
@@ -324,6 +332,8 @@ def _type_head(entry: Mapping[str, Any]) -> TypeHead:
             {name: np.asarray(value, np.float32) for name, value in stored["weights"].items()},
         )
     scene = _line(entry.get("scene"), SCENE_CHANNELS)
+    if scene is not None and not scene[0][OBJECT_CHANNELS:].any():
+        scene = (scene[0][:OBJECT_CHANNELS], scene[1])
     clip = _line(entry.get("clip"), CLIP_CHANNELS)
     needs = _type_head(entry["needs"]) if entry.get("needs") else None
     also = _type_head(entry["also"]) if entry.get("also") else None
@@ -335,6 +345,7 @@ def _read(line: tuple[Array, float] | None, features: Array | None) -> float | N
     """Log-odds of the views that have such features: mean of the two best, as of stills."""
     if line is None or features is None:
         return None
+    features = features[:, : len(line[0])]
     seen = features[np.isfinite(features).all(axis=1)]
     best = np.sort(seen @ line[0] + line[1])[-_TOP_MOMENTS:]
     return float(best.mean()) if len(best) else None

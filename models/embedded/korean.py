@@ -149,6 +149,10 @@ _ALSO: Mapping[str, str] = {
     "crowd": "많은 사람이 모여 있습니다",
     "weapon": "무기로 의심되는 물건이 보입니다",
 }
+_PERHAPS: Mapping[str, str] = {
+    "fire": "불꽃도 있을 수 있습니다",
+    "smoke": "연기도 있을 수 있습니다",
+}
 _NOTHING_ELSE = "그 밖에 인식된 것은 없습니다"
 _ABOUT_PEOPLE = frozenset(
     {
@@ -219,7 +223,8 @@ def _main(facts: Facts) -> str:
 
 def _scene(facts: Facts) -> str:
     if facts.others_seen:
-        return _ALSO[facts.others_seen[0]]
+        other = facts.others_seen[0]
+        return (_PERHAPS if other in facts.perhaps else _ALSO)[other]
     has_people, has_vehicles = "person" in facts.seen, "vehicle" in facts.seen
     if has_people and has_vehicles:
         return "화면에 사람과 차량이 있습니다"

@@ -65,13 +65,13 @@ class _Parts:
         scene = SceneEncoder(data_dir / "models", threads)
         self.features = FeatureCache(encoder, data_dir / "features", scene_encoder=scene, clip_encoder=clip)
         self.head = DecisionHead()
-        for part, made_for in (
-            ("joint", self.joint.manifest.vision_id),
-            ("decision heads", self.head.vision_id),
+        for part, made_for, found in (
+            ("joint", self.joint.manifest.vision_id, encoder.weights_id),
+            ("decision heads", self.head.vision_id, encoder.features_id),
         ):
-            if made_for != encoder.weights_id:
+            if made_for != found:
                 raise ModelMissing(
-                    f"the {part} was trained on {made_for}, the vision encoder is {encoder.weights_id}",
+                    f"the {part} was trained on {made_for}, the vision encoder is {found}",
                     hint="install matching weights, or train again: models/train/README.md",
                 )
         self.tower = LanguageTower(converted(data_dir, self.joint, progress), threads)
@@ -198,7 +198,8 @@ class EmbeddedChatModel(SitrepChatModel):
             want for q in inquiries for want in parts.head.wants_scene(q.event_type, q.key_frames, q.evidence)
         ]
         if any(twice):
-            found = replace(found, scene=parts.features.scenes(hashes, images, twice))
+            deep = [parts.head.wants_actions(q.event_type) for q in inquiries for _ in q.key_frames]
+            found = replace(found, scene=parts.features.scenes(hashes, images, twice, deep))
         moving = [want for q in inquiries for want in parts.head.wants_clip(q.event_type, q.key_frames)]
         if any(moving):
             found = replace(found, clip=parts.features.clips(hashes, images, moving))
@@ -306,7 +307,8 @@ def create(name: str, settings: Settings) -> EmbeddedChatModel:
         raise ConfigError(f"the embedded model takes no name, got '{name}'", hint="use --model embedded")
     manifest = read_joint().manifest
     heads_id = file_sha256(WEIGHTS_DIR / HEADS_FILE)[:12]
-    model_id = f"embedded:sitrep-vlm@{manifest.vision_id}+heads-{heads_id}+{manifest.weights_id}"
+    # What the heads read, arithmetic included: a calibration for another does not hold.
+    model_id = f"embedded:sitrep-vlm@{DecisionHead().vision_id}+heads-{heads_id}+{manifest.weights_id}"
     return EmbeddedChatModel(data_dir=settings.data_dir, threads=settings.model_threads, model_id=model_id)
 
 

@@ -256,6 +256,11 @@ _OTHERS: Mapping[str, tuple[str, ...]] = {
     "crowd": ("A crowd is in view", "Many people are in view"),
     "weapon": ("An object that may be a weapon is visible", "A possible weapon is visible"),
 }
+_PERHAPS: Mapping[str, tuple[str, ...]] = {
+    "fire": ("There may be flames as well", "Flames may be in view too"),
+    "smoke": ("There may be smoke as well", "Smoke may be in view too"),
+}
+"""The same where the model is not sure."""
 
 
 # Of what was recognised, never of the scene: what the model misses may well be there.
@@ -317,7 +322,8 @@ def main_clause(facts: Facts, pick: Pick) -> str:
 def scene_clause(facts: Facts, pick: Pick) -> str:
     """Who and what else is in the picture."""
     if facts.others_seen:
-        return pick(_OTHERS[facts.others_seen[0]])
+        other = facts.others_seen[0]
+        return pick((_PERHAPS if other in facts.perhaps else _OTHERS)[other])
     has_people, has_vehicles = "person" in facts.seen, "vehicle" in facts.seen
     if has_people and has_vehicles:
         return pick(("People and vehicles are in view", "The scene shows people and vehicles"))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from models.base import Inquiry, Score
+from models.embedded.views import is_reported
 from pipeline.types import EventType, Evidence, VerdictState
 
 SEEN_AT = 0.5
@@ -52,6 +53,12 @@ MAIN_ATTRIBUTE: Mapping[EventType, str] = {
 _INCIDENTS = ("fire", "smoke", "fight", "person_down", "crash", "weapon", "crowd")
 _SCENERY = ("person", "vehicle", "animal")
 _VEHICLES = ("car", "truck", "bus", "motorcycle", "bicycle")
+_ANIMALS = ("dog", "cat", "horse", "cow", "sheep", "bird", "bear")
+ANIMAL_AGREES_AT = 0.3
+_OF_A_BODY = frozenset({EventType.FALL, EventType.VIOLENCE})
+"""Alarms that an animal may raise in place of a person."""
+_OF_PRESENCE = frozenset({EventType.INTRUSION, EventType.LOITERING})
+"""Alarms that say nothing but that somebody is there."""
 
 SEEN_WORDS: Mapping[str, str] = {
     "fire": "flames",
@@ -93,6 +100,7 @@ class Facts:
         event_type: What the alarm says.
         reading: What the score says.
         seen: Attributes the model sees, those of incidents first.
+        perhaps: Those of ``seen`` that the model is not sure of and the alarm is not about: told as such.
         absent: Incident attributes it does not see that the alarm is about.
         people: 0 when nobody or an unknown number is there, 2 for people, from ``SEVERAL`` on several.
             No number is told: detectors count one person twice, and overlook as many.
@@ -106,6 +114,7 @@ class Facts:
     event_type: EventType
     reading: Reading
     seen: tuple[str, ...] = ()
+    perhaps: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     people: int = 0
     vehicles: int = 0
@@ -222,33 +231,55 @@ def _count(evidence: Evidence, labels: tuple[str, ...], fact: str) -> tuple[int,
     return counted, int(measured) if isinstance(measured, (int, float)) and math.isfinite(measured) else 0
 
 
+def contradicted(event: EventType, evidence: Evidence) -> bool:
+    """Whether what the detectors found speaks against the alarm itself, so that it is only suspected.
+
+    A fallen person may be overlooked; where an animal was found in its place, or where nobody was found whom
+    the alarm says to be there, a report does not claim it. The decision stays with the score.
+    """
+    people = max(_count(evidence, ("person",), "person_count"))
+    if people or is_reported(evidence):
+        return False
+    animals = max(_count(evidence, _ANIMALS, ""))
+    return event in _OF_PRESENCE or (event in _OF_A_BODY and animals > 0)
+
+
 def gather(inquiry: Inquiry, score: Score) -> Facts:
     """The facts of one judged candidate."""
     event, evidence = inquiry.event_type, inquiry.evidence
-    reading = reading_of(score)
+    reading, doubted = reading_of(score), contradicted(event, evidence)
+    if doubted and reading in (Reading.REAL, Reading.LIKELY):
+        reading = Reading.UNCLEAR
     people_counts = _count(evidence, ("person",), "person_count")
     vehicles = max(_count(evidence, _VEHICLES, "vehicle_count"))
     probabilities = score.attributes
     main = MAIN_ATTRIBUTE.get(event, "")
     seen = [n for n in (*_INCIDENTS, *_SCENERY) if probabilities.get(n, 0.0) >= _seen_at(n, main)]
     seen.sort(key=(*_INCIDENTS, *_SCENERY).index)
+    if doubted:
+        seen = [name for name in seen if name not in ("fight", "person_down")]
     if reading is Reading.FALSE:
         # A report that calls the alarm false must not also state what the alarm claims.
         seen = [name for name in seen if name != main or name in _SCENERY]
     found = {
         "person": max(people_counts) > 0 and probabilities.get("person", 1.0) >= PERSON_AGREES_AT,
         "vehicle": vehicles > 0 and probabilities.get("vehicle", 1.0) >= VEHICLE_AGREES_AT,
+        "animal": max(_count(evidence, _ANIMALS, "")) > 0
+        and probabilities.get("animal", 0.0) >= ANIMAL_AGREES_AT,
     }
     scenery = [name for name, detected in found.items() if detected or name in seen]
     seen = [name for name in seen if name not in found] + scenery
     absent: tuple[str, ...] = ()
     if main and main not in seen and (reading is Reading.FALSE or probabilities.get(main, 1.0) < ABSENT_AT):
         absent = (main,)
+    kin, _ = _KIN.get(main, ("", 0.0))
+    perhaps = (kin,) if kin in seen and probabilities.get(kin, 0.0) < SURE_PROBABILITY else ()
     single = evidence.facts.get("still_image") is True or inquiry.duration_s <= 0
     return Facts(
         event_type=event,
         reading=reading,
         seen=tuple(sorted(set(seen), key=seen.index)),
+        perhaps=perhaps,
         absent=absent,
         people=_told_people(min(people_counts)) if found["person"] else 0,
         vehicles=vehicles,

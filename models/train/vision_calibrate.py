@@ -260,7 +260,7 @@ def main() -> None:
         types[name] = done[0] | ({"still": done[1]} if len(done) == 2 else {})
         print(name, json.dumps(types[name]))
     print(f"dismissed below {below:.4f}")
-    vision = VisionEncoder(data.WORK / "cache").weights_id
+    vision = VisionEncoder(data.WORK / "cache").features_id
     stored = {
         "model": vision,
         "vision": vision,

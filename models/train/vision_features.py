@@ -37,7 +37,9 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    encoder = VisionEncoder(data.WORK / "cache", weights_dir=arguments.weights)
+    # Other weights are for comparison, such as the floor: those as exactly as they come.
+    exact = arguments.weights != WEIGHTS_DIR
+    encoder = VisionEncoder(data.WORK / "cache", weights_dir=arguments.weights, exact=exact)
     folder, seen = data.shared_data(), evidence_features.load()
     rows = data.read_rows(folder)
     pooled, logits = np.zeros((len(rows), 3, 1280), np.float16), None
@@ -76,7 +78,7 @@ def main() -> None:
         logits=logits,
         region=region,
         name=[row.file for row in rows],
-        weights=encoder.weights_id,
+        weights=encoder.features_id,
     )
 
 

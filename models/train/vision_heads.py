@@ -1,26 +1,32 @@
 """Fit the decision heads: evidence models on train, the weights between the terms on val.
 
-``python -m models.train.vision_heads`` writes ``heads.json`` and the rows for calibration
-(``.train/head-rows.jsonl``: type, split, group, log_odds, truth).
+``python -m models.train.vision_heads`` (after ``mined_candidates``, whose alarms say how much regions weigh)
+writes ``heads.json`` and the rows for calibration (``.train/head-rows.jsonl``: type, split, group, log_odds,
+truth).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from models.embedded.heads import FORMAT, HEADS_FILE
-from models.embedded.heads_evidence import AdditiveModel
+from models.embedded.heads import FORMAT, HEADS_FILE, pool_stills
+from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionEncoder
-from models.train import data
+from models.train import data, mined_candidates
+from models.train.mined_candidates import Mined
+from models.train.vision_calibrate import HARMLESS, LEAST_ROWS, REAL
 from models.train.vision_candidates import TASKS, Corpus, Task, load_corpus
 from models.train.vision_evidence_model import fit_additive
 from models.train.vision_measure import auc, balanced
+from pipeline.types import Candidate, EventType, View
 
 REGIONS = (0.0, 0.25, 0.5, 0.75)
 _RIDGE = 1.0
@@ -38,19 +44,63 @@ def evidence_model(task: Task, corpus: Corpus) -> AdditiveModel | None:
     return fit_additive(numbers, truth, task.evidence, balanced(truth), strength=0.02)
 
 
-def choose_region(task: Task, corpus: Corpus, rows: np.ndarray, truth: np.ndarray) -> float:
-    """How much the region view weighs: best on val, the full view alone when it makes no difference."""
-    if not task.objects:
-        return 0.25
-    scored = [
-        (
-            round(auc(truth, corpus.visual(task.attributes[0], task.objects, share)[rows]), 3),
-            -abs(share - 0.25),
-            share,
-        )
-        for share in REGIONS
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """What stage 1 made of a val picture: whether it is real, and what the head's terms are read from."""
+
+    real: bool
+    candidate: Candidate
+    logits: np.ndarray
+
+    def attribute(self, name: str, region: float) -> float:
+        """Pooled logit of an attribute."""
+        pooled = pool_stills(self.logits[:, ATTRIBUTES.index(name)], self.candidate.key_frames, region)
+        assert pooled is not None
+        return pooled
+
+    def numbers(self) -> dict[str, float]:
+        """Its measurements."""
+        full = next(frame for frame in self.candidate.key_frames if frame.view is View.FULL)
+        return evidence_numbers(self.candidate.evidence, full.width / max(full.height, 1))
+
+
+def alarms_of(task: Task, mined: Sequence[Mined]) -> list[Alarm]:
+    """Alarms of a type on val pictures, real and harmless; none where val has too few of either."""
+    event = EventType(task.name)
+    # Armed people are the business of another way in the violence head (``vision_weapons``).
+    labels = [label for label in REAL.get(event, ()) if label != "weapon"]
+    found = [
+        Alarm(one.item.label in labels, candidate, features.logits)
+        for one in mined
+        if one.item.split == "val" and one.item.source != "train_clips"
+        for candidate, features in zip(one.candidates, one.features, strict=True)
+        if candidate.event_type is event and one.item.label in (*labels, *HARMLESS)
     ]
+    real = sum(alarm.real for alarm in found)
+    return found if min(real, len(found) - real) >= LEAST_ROWS else []
+
+
+def choose_region(task: Task, alarms: Sequence[Alarm]) -> float:
+    """How much the region view weighs: best on alarms, half where it makes no difference."""
+    if not alarms:
+        return 0.5
+    truth = np.array([alarm.real for alarm in alarms])
+    scored = []
+    for share in REGIONS:
+        pooled = np.array([alarm.attribute(task.attributes[0], share) for alarm in alarms])
+        scored.append((round(auc(truth, pooled), 3), -abs(share - 0.5), share))
     return max(scored)[2]
+
+
+def alarm_terms(task: Task, alarms: Sequence[Alarm], region: float, evidence: AdditiveModel | None) -> Terms:
+    """The terms of a type's head over alarms."""
+    terms: Terms = {
+        f"attribute:{name}": np.array([alarm.attribute(name, region) for alarm in alarms])
+        for name in task.attributes
+    }
+    if evidence is not None:
+        terms["evidence"] = np.array([evidence.log_odds(alarm.numbers()) for alarm in alarms])
+    return terms
 
 
 def weigh(terms: Terms, truth: np.ndarray) -> dict[str, dict[str, float]]:
@@ -129,20 +179,26 @@ def clip_terms(clips: Any, flow: dict[str, Any]) -> Terms:
 
 
 def fit_type(
-    task: Task, corpus: Corpus, clips: Any, flow: dict[str, Any]
+    task: Task, corpus: Corpus, clips: Any, flow: dict[str, Any], mined: Sequence[Mined]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """One type's entry of ``heads.json`` and its calibration rows."""
     wanted = corpus.pick(task.real + task.false)
     val = np.flatnonzero(wanted & (corpus.split == "val"))
     truth = corpus.pick(task.real)
-    region = choose_region(task, corpus, val, truth[val])
+    alarms = alarms_of(task, mined)
+    region = choose_region(task, alarms)
     terms: Terms = {
         f"attribute:{name}": corpus.visual(name, task.objects, region) for name in task.attributes
     }
     evidence = evidence_model(task, corpus)
     if evidence is not None:
         terms["evidence"] = np.array([evidence.log_odds(numbers) for numbers in corpus.numbers])
-    weighed = weigh({name: value[val] for name, value in terms.items()}, truth[val])
+    if alarms:
+        # Pictures sorted by label are another question than what a trigger fires on.
+        real = np.array([alarm.real for alarm in alarms])
+        weighed = weigh(alarm_terms(task, alarms, region, evidence), real)
+    else:
+        weighed = weigh({name: value[val] for name, value in terms.items()}, truth[val])
     rows: list[dict[str, Any]] = []
     if task.name == "violence":
         unseen = clips["split"] == "val"
@@ -187,9 +243,10 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
     corpus, clips = load_corpus(), np.load(data.WORK / "clips.npz")
     flow = fit_flow(clips, clips["split"] == "train")
+    mined = mined_candidates.load()
     types, rows = {}, []
     for task in TASKS:
-        entry, its_rows = fit_type(task, corpus, clips, flow)
+        entry, its_rows = fit_type(task, corpus, clips, flow, mined)
         if task.name == "intrusion":
             types["loitering"] = entry
             rows += [{**row, "type": "loitering"} for row in its_rows]
@@ -203,7 +260,7 @@ def main() -> None:
     stored = {
         "format": FORMAT,
         "attributes": list(ATTRIBUTES),
-        "vision": VisionEncoder(data.WORK / "cache").weights_id,
+        "vision": VisionEncoder(data.WORK / "cache").features_id,
         "types": types,
         "flow": flow,
     }

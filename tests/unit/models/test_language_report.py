@@ -336,3 +336,40 @@ def test_smoke_is_told_beside_a_fire_alarm_and_a_crash_only_by_its_own():
     assert facts.others_seen == ("smoke",)
     unsure = report.gather(inquiry(EventType.SMOKE), Score(0.8, {"smoke": 0.7, "fire": 0.6}))
     assert unsure.others_seen == (), "a hand over the lens was told to burn"
+
+
+def test_half_sure_smoke_beside_a_fire_alarm_is_told_as_such():
+    """Given smoke at 60 % and at 90 %, When a fire alarm is worded, Then only the latter is told plainly."""
+    for seen, plainly in ((0.6, False), (0.9, True)):
+        facts = report.gather(inquiry(EventType.FIRE), Score(4.0, {"fire": 0.9, "smoke": seen}))
+        assert (facts.perhaps == ()) is plainly
+        for wording in variations(facts, 16):
+            assert ("may be" in wording["second"]) is not plainly and "moke" in wording["second"]
+        assert ("있을 수 있습니다" in str(korean.write(facts)["narrative"])) is not plainly
+    beside_smoke = report.gather(inquiry(EventType.SMOKE), Score(4.0, {"smoke": 0.9, "fire": 0.75}))
+    assert "may be" in phrases.plain(beside_smoke)["second"]
+
+
+@pytest.mark.parametrize("event", [EventType.FALL, EventType.VIOLENCE])
+def test_a_person_is_not_claimed_where_detectors_found_an_animal(event):
+    """Given a sure verdict, When the detectors found a cat and nobody, Then the alarm is only suspected."""
+    sure = Score(5.0, {"person_down": 0.97, "fight": 0.97, "animal": 0.4})
+    cat = report.gather(inquiry(event, {}, {"cat": 2}), sure)
+    assert cat.reading is report.Reading.UNCLEAR and cat.seen[-1:] == ("animal",)
+    assert not {"fight", "person_down"} & set(cat.seen)
+    told = phrases.plain(cat)
+    assert "suspected" in told["narrative"] and "animal is in view" in told["narrative"]
+    assert "동물이 있습니다" in str(korean.write(cat)["narrative"])
+    assert report.gather(inquiry(event, {}, {"cat": 2, "person": 1}), sure).reading is report.Reading.REAL
+    assert report.gather(inquiry(event, {"person_count": 1}, {"cat": 2}), sure).reading is report.Reading.REAL
+    # Whom no detector found may lie there all the same.
+    assert report.gather(inquiry(event, {}, {}), sure).reading is report.Reading.REAL
+
+
+def test_an_intruder_is_claimed_only_where_one_was_found():
+    """Given something in the zone, When no detector found a person, Then the intrusion is only suspected."""
+    sure = Score(5.0, {"person": 0.97})
+    assert report.gather(inquiry(EventType.INTRUSION, {}, {"car": 1}), sure).reading is report.Reading.UNCLEAR
+    assert report.gather(inquiry(EventType.INTRUSION, {}, {"person": 1}), sure).reading is report.Reading.REAL
+    told = report.gather(inquiry(EventType.INTRUSION, {"reported": True}, {}), sure)
+    assert told.reading is report.Reading.REAL, "another detector saw somebody"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import pickle
 from dataclasses import replace
@@ -31,26 +32,23 @@ def encoder(cache_dir: Path) -> ClipEncoder:
     return ClipEncoder(cache_dir, threads=1)
 
 
-@pytest.fixture(scope="module")
-def still_encoder(cache_dir: Path) -> StillEncoder:
-    return StillEncoder(cache_dir, threads=1)
-
-
 def sheet(first: int = 0) -> Image:
     return clip_sheet([moving_square()(first + step) for step in range(CLIP_FRAMES)])
 
 
-def test_every_frame_is_shown_twice() -> None:
+def test_the_frames_of_a_sheet_in_their_order() -> None:
     clip = as_clip(sheet())
-    assert clip.shape == (16, 160, 160, 3) and clip.dtype == np.uint8
-    assert (clip[0::2] == clip[1::2]).all() and (clip[0] != clip[2]).any()
+    assert clip.shape == (8, 160, 160, 3) and clip.dtype == np.uint8
+    assert all((one != other).any() for one, other in itertools.pairwise(clip))
 
 
 @pytest.mark.slow
-def test_the_graph_is_the_network_that_torch_computes(
-    encoder: ClipEncoder, still_encoder: StillEncoder
-) -> None:
-    """Two implementations from the same published parameters: padding, order and batch norm must agree."""
+def test_the_graph_is_the_network_that_torch_computes(cache_dir: Path) -> None:
+    """Two implementations from the same published parameters: padding, order and batch norm must agree.
+
+    Torch is shown every frame twice; ours is given each once, with a first kernel made for pairs.
+    """
+    encoder, still_encoder = ClipEncoder(cache_dir, 1, exact=True), StillEncoder(cache_dir, 1, exact=True)
     from models.embedded.baseline import TorchBaseline
 
     one = sheet()

@@ -51,14 +51,42 @@ def test_features_are_the_mean_and_the_largest_of_the_tiles(encoder: SceneEncode
 
 
 def test_cache_computes_what_is_wanted_once(encoder: SceneEncoder, cache_dir: Path, tmp_path: Path) -> None:
-    """Given images of which some are wanted, when asked twice, then the second answer comes from disk."""
+    """Given images of which some are wanted, when asked twice, then the second answer comes from disk.
+
+    Action features are there for those only of which they were wanted.
+    """
     eyes = VisionEncoder(cache_dir, threads=1)
     (one, one_bytes), (two, two_bytes) = encoded(moving_square()(0)), encoded(moving_square()(5))
     first = FeatureCache(eyes, tmp_path, scene_encoder=encoder)
-    found = first.scenes([one, two], [one_bytes, two_bytes], [True, False])
+    found = first.scenes([one, two], [one_bytes, two_bytes], [True, False], [True, True])
     assert np.isfinite(found[0]).all() and np.isnan(found[1]).all()
     again = FeatureCache(eyes, tmp_path, scene_encoder=encoder)
-    assert np.array_equal(again.scenes([one], [b"not an image any more"], [True])[0], found[0])
+    assert np.array_equal(again.scenes([one], [b"not an image any more"], [True], [True])[0], found[0])
+    (objects,) = again.scenes([two], [two_bytes], [True], [False])
+    assert np.isfinite(objects[:OBJECT_CHANNELS]).all() and np.isnan(objects[OBJECT_CHANNELS:]).all()
+    assert np.isfinite(again.scenes([two], [two_bytes], [True], [True])).all()
+
+
+def test_action_features_are_computed_only_for_heads_that_read_them() -> None:
+    """Half of the time of a fall's verdict would be spent on numbers that are multiplied by nothing."""
+    head = DecisionHead()
+    readers = {event for event in EventType if head.wants_actions(event)}
+    assert EventType.TRAFFIC_ACCIDENT in readers
+    assert not {EventType.FALL, EventType.FIRE, EventType.CROWDING} & readers
+    frame = KeyFrame("0" * 64, View.FULL, Moment.PEAK, 0.0, 640, 360)
+    scene = np.random.default_rng(0).normal(size=(1, SCENE_CHANNELS)).astype(np.float32)
+    without = scene.copy()
+    without[:, OBJECT_CHANNELS:] = np.nan
+    logits = np.zeros((1, len(ATTRIBUTES)), np.float32)
+    motion = np.full((1, len(MOTION_STATISTICS)), np.nan, np.float32)
+
+    def terms(event: EventType, features: np.ndarray) -> dict[str, float]:
+        seen = VisionFeatures(np.zeros((1, 9, 1280)), np.zeros((1, 1280)), logits, motion, features)
+        return dict(head.testify(event, seen, [frame], Evidence()).terms)
+
+    assert terms(EventType.FALL, scene) == terms(EventType.FALL, without)
+    assert "scene" in terms(EventType.FALL, without)
+    assert "scene" not in terms(EventType.TRAFFIC_ACCIDENT, without)
 
 
 def test_an_accident_needs_a_road() -> None:
@@ -101,7 +129,8 @@ def test_an_alarm_of_another_detector_is_looked_at_in_all_its_moments() -> None:
     assert head.wants_scene(EventType.FALL, frames, reported) == [True, True]
     line = head._types[EventType.FALL].scene
     assert line is not None
-    lying = (10 * line[0] / (line[0] @ line[0])).astype(np.float32)
+    lying = np.zeros(SCENE_CHANNELS, np.float32)
+    lying[: len(line[0])] = 10 * line[0] / (line[0] @ line[0])
     logits = np.zeros((2, len(ATTRIBUTES)), np.float32)
     motion = np.full((2, len(MOTION_STATISTICS)), np.nan, np.float32)
 
@@ -125,7 +154,7 @@ def test_a_weapon_is_a_second_way_for_a_still_to_be_real() -> None:
         logits = np.zeros((count, len(ATTRIBUTES)), np.float32)
         motion = np.full((count, len(MOTION_STATISTICS)), np.nan, np.float32)
         scene = np.full((count, SCENE_CHANNELS), np.nan, np.float32)
-        scene[0] = 30 * direction / (direction @ direction)
+        scene[0, : len(direction)] = 30 * direction / (direction @ direction)
         seen = VisionFeatures(np.zeros((count, 9, 1280)), np.zeros((count, 1280)), logits, motion, scene)
         return head.log_odds(EventType.VIOLENCE, seen, frames, Evidence())[0]
 

@@ -1,0 +1,261 @@
+"""Find out how to round the vision networks to 8 bits, on training pictures, and write the recipes.
+
+``python -m models.train.vision_int8`` (needs ``pip install nncf==3.2.0``; the run time does not) writes
+``models/embedded/weights/int8/`` and prints, on validation pictures, how much of each feature's variance the
+rounded network keeps. Heads belong to the features they were fitted on: after a change of the recipes take
+the steps of ``README.md`` from clean features on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from models.embedded.int8 import (
+    FORMAT,
+    MANIFEST,
+    RECIPES_DIR,
+    bias_input,
+    named,
+    read_recipe,
+    rounded,
+    structure,
+)
+from models.embedded.vision import WEIGHTS_DIR, file_sha256, prepare
+from models.embedded.vision_clip import I3D, as_clip, clip_weights
+from models.embedded.vision_clip_net import STILL_PX, build, build_still
+from models.embedded.vision_net import build as build_encoder
+from models.embedded.vision_net import read_net
+from models.embedded.vision_scene import shrunk, tiles
+from models.train import data, evidence_features
+from models.train.malloc import keep_memory
+from models.train.vision_clip import sheets_of
+from models.train.vision_manifest import commit
+from models.train.vision_motion_views import moments, read_clips
+from models.train.vision_views import region_box
+from pipeline.detect.keyframes import MOTION_STEP_S, motion_view
+from pipeline.errors import ModelMissing
+from pipeline.resize import fitted
+from pipeline.types import Image
+
+SEED = 20261126
+COUNT = 300
+"""Inputs that bounds are read off, and as many to check them by."""
+Inputs = list[Image]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network to round: how it is built, what it is shown, and by which outputs it is checked."""
+
+    name: str
+    weights: str
+    network: str
+    build: Callable[[], Any]
+    inputs: Callable[[str], Iterator[Image]]
+    outputs: Sequence[str]
+
+
+def networks() -> list[Network]:
+    """All but the encoder as ImageNet left it: rounding that one costs accuracy (``EXPERIMENTS.md``)."""
+
+    def encoder(name: str, file: str, inputs: Callable[[str], Iterator[Image]]) -> Network:
+        path = WEIGHTS_DIR / file
+        make = lambda: build_encoder(read_net(path))  # noqa: E731
+        return Network(name, file_sha256(path), "", make, inputs, ("pooled", "logits"))
+
+    def clip(
+        name: str, make: Any, inputs: Callable[[str], Iterator[Image]], outputs: Sequence[str]
+    ) -> Network:
+        return Network(name, I3D.sha256, name, lambda: make(clip_weights()), inputs, outputs)
+
+    return [
+        encoder("stills", "vision.safetensors", _views),
+        encoder("motion", "vision_motion.safetensors", _motion_views),
+        clip("clip", build, _clips, ("moving",)),
+        clip("still", build_still, _pictures, ("pooled", "largest")),
+    ]
+
+
+def _rows(split: str) -> list[data.Row]:
+    rows = [row for row in data.read_rows() if row.split == split]
+    order = np.random.default_rng(SEED).permutation(len(rows))
+    return [rows[index] for index in order]
+
+
+def _views(split: str) -> Iterator[Image]:
+    seen = evidence_features.load()
+    for row in _rows(split):
+        picture = data.image(row, data.shared_data())
+        yield prepare(picture)
+        box = region_box(row, seen[row.file], None, annotated=False, count=1)
+        if box is not None:
+            yield prepare(data.crop(picture, box))
+
+
+def _tiles(split: str) -> Iterator[Image]:
+    for number, row in enumerate(_rows(split)):
+        yield tiles(shrunk(data.image(row, data.shared_data())))[number % 4]
+
+
+def _pictures(split: str) -> Iterator[Image]:
+    return (fitted(tile, (STILL_PX, STILL_PX))[None] for tile in _tiles(split))
+
+
+def _motion_views(split: str) -> Iterator[Image]:
+    for clip in _training_clips(split):
+        gap = max(1, round(MOTION_STEP_S * clip.fps))
+        for at in moments(clip):
+            yield prepare(motion_view(*(clip.frames[at + step] for step in (-gap, 0, gap))))
+
+
+def _clips(split: str) -> Iterator[Image]:
+    for clip in _training_clips(split):
+        yield from (as_clip(sheet) for sheet in sheets_of(clip))
+
+
+def _training_clips(split: str) -> list[Any]:
+    clips = [clip for clip in read_clips(data.shared_data()) if clip.split == split]
+    return [clips[index] for index in np.random.default_rng(SEED).permutation(len(clips))]
+
+
+def _first(inputs: Iterator[Image], count: int) -> Inputs:
+    return [one[None] for _, one in zip(range(count), inputs, strict=False)]
+
+
+def recipe_of(original: Any, quantised: Any) -> tuple[dict[str, str], dict[str, NDArray[np.float32]]]:
+    """What a quantised copy of a named graph does to it, as metadata and tensors of a recipe file.
+
+    Raises:
+        ValueError: The copy differs in a way that a recipe cannot say.
+    """
+    names = {node.get_friendly_name() for node in original.get_ordered_ops()}
+    listed: list[dict[str, Any]] = []
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for node in quantised.get_ordered_ops():
+        name = node.get_friendly_name()
+        if node.get_type_name() != "FakeQuantize":
+            if name not in names and node.get_type_name() != "Constant":
+                raise ValueError(f"{node.get_type_name()} {name} is new")
+            continue
+        low, high, out_low, out_high = (_constant(node.input(port)) for port in range(1, 5))
+        if not (np.array_equal(low, out_low) and np.array_equal(high, out_high)):
+            raise ValueError(f"{name} rescales")
+        targets = [
+            (one.get_node().get_friendly_name(), one.get_index())
+            for one in node.output(0).get_target_inputs()
+        ]
+        tensors[f"{len(listed)}.low"], tensors[f"{len(listed)}.high"] = low, high
+        listed.append({"targets": sorted(targets), "levels": int(node.get_attributes()["levels"])})
+    tensors |= _changed_biases(original, quantised)
+    described = {"format": FORMAT, "structure": structure(original), "roundings": json.dumps(listed)}
+    return described, tensors
+
+
+def _changed_biases(original: Any, quantised: Any) -> dict[str, NDArray[np.float32]]:
+    found = {}
+    new = {node.get_friendly_name(): node for node in quantised.get_ordered_ops()}
+    for node in original.get_ordered_ops():
+        if node.get_type_name() != "Add":
+            continue
+        try:
+            before = _constant(bias_input(node))
+            after = _constant(bias_input(new[node.get_friendly_name()]))
+        except ModelMissing:
+            continue
+        if not np.array_equal(before, after):
+            found[f"bias.{node.get_friendly_name()}"] = after
+    return found
+
+
+def _constant(port: Any) -> NDArray[np.float32]:
+    node = port.get_source_output().get_node()
+    if node.get_type_name() != "Constant":
+        raise ValueError(f"{node.get_friendly_name()} is no constant")
+    return np.ascontiguousarray(node.get_data(), dtype=np.float32)
+
+
+def quantise(model: Any, inputs: Inputs) -> Any:
+    """A copy of a graph rounded to 8 bits (weights to 7), bounds and biases from inputs; by NNCF."""
+    import nncf  # type: ignore[import-not-found]
+    from nncf.quantization.advanced_parameters import (  # type: ignore[import-not-found]
+        AdvancedQuantizationParameters,
+        OverflowFix,
+    )
+
+    return nncf.quantize(
+        model,
+        nncf.Dataset(inputs),
+        preset=nncf.QuantizationPreset.MIXED,
+        subset_size=len(inputs),
+        # The thorough way takes minutes for the encoder, and hours for convolutions over time.
+        fast_bias_correction=model.get_parameters()[0].get_partial_shape().rank.get_length() != 4,
+        advanced_parameters=AdvancedQuantizationParameters(
+            overflow_fix=OverflowFix.ENABLE, backend_params={"compress_weights": False}
+        ),
+    )
+
+
+def kept(model: Any, changed: Any, inputs: Inputs, outputs: Sequence[str]) -> dict[str, float]:
+    """By output: median over features of the share of their variance that the changed graph keeps."""
+    import openvino as ov
+
+    core, options = ov.Core(), {"INFERENCE_PRECISION_HINT": "f32"}
+    before, after = core.compile_model(model, "CPU", options), core.compile_model(changed, "CPU", options)
+    found = {}
+    pairs = [(before(one), after(one)) for one in inputs]
+    for name in outputs:
+        old, new = (np.concatenate([pair[side][name] for pair in pairs]) for side in (0, 1))
+        alive = old.std(axis=0) > 1e-4
+        error = (old - new)[:, alive].var(axis=0) / old[:, alive].var(axis=0)
+        found[name] = round(float(np.median(1 - error)), 3)
+    return found
+
+
+def main() -> None:
+    """Make the recipes that are asked for, check them and write the manifest."""
+    keep_memory()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", nargs="+", help="only these")
+    arguments = parser.parse_args()
+    RECIPES_DIR.mkdir(parents=True, exist_ok=True)
+    manifest = RECIPES_DIR / MANIFEST
+    held = json.loads(manifest.read_text())["recipes"] if manifest.is_file() else []
+    entries = {entry["file"]: entry for entry in held}
+    for one in networks():
+        if arguments.networks and one.name not in arguments.networks:
+            continue
+        print(f"{one.name}: rounding", file=sys.stderr, flush=True)
+        model = named(one.build())
+        described, tensors = recipe_of(model, quantise(model, _first(one.inputs("train"), COUNT)))
+        path = RECIPES_DIR / f"{one.name}.safetensors"
+        save_file(tensors, str(path), described)
+        changed = rounded(named(one.build()), read_recipe(path, file_sha256(path)))
+        share = kept(model, changed, _first(one.inputs("val"), COUNT), one.outputs)
+        print(f"{one.name}: variance kept {share}", flush=True)
+        entries[path.name] = {
+            "file": path.name,
+            "sha256": file_sha256(path),
+            "weights": one.weights,
+            "network": one.network,
+            "variance_kept": share,
+        }
+        told = {
+            "recipes": [entries[name] for name in sorted(entries)],
+            "made_with": "nncf",
+            "training_commit": commit(),
+            "data_card": "models/DATA_CARD.md",
+        }
+        manifest.write_text(json.dumps(told, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
