@@ -30,10 +30,9 @@ _KIN: Mapping[str, tuple[str, float]] = {"fire": ("smoke", SEEN_AT), "smoke": ("
 """What is looked for beside an alarm, and from where on it is stated: fires smoke, but not all haze burns."""
 ABSENT_AT = 0.35
 """An attribute below this probability may be stated as not seen."""
-REAL_PROBABILITY = 0.5
-SURE_PROBABILITY = 0.8
-"""From here on what the alarm says is stated plainly; below it is called probable, as intelligence analysts
-use the word (55 to 80 %: ICD 203, Analytic Standards, 2015)."""
+LIKELY_PROBABILITY, SURE_PROBABILITY = 0.55, 0.8
+"""Between these what the alarm says is called probable, as intelligence analysts use the word (ICD 203,
+Analytic Standards, 2015); above it is stated plainly. Below, an even chance is no news: it is unclear."""
 REAL_LOG_ODDS = 0.5
 FALSE_LOG_ODDS = -1.0
 """Without a calibrated score: real from here on, false up to there."""
@@ -216,7 +215,7 @@ def reading_of(score: Score) -> Reading:
     if score.state is VerdictState.REJECTED:
         return Reading.FALSE
     if score.state is not None and score.probability is not None:
-        if score.state is not VerdictState.CONFIRMED or score.probability < REAL_PROBABILITY:
+        if score.state is not VerdictState.CONFIRMED or score.probability < LIKELY_PROBABILITY:
             return Reading.UNCLEAR
         return Reading.REAL if score.probability >= SURE_PROBABILITY else Reading.LIKELY
     if score.log_odds >= REAL_LOG_ODDS:
@@ -257,7 +256,12 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
     seen = [n for n in (*_INCIDENTS, *_SCENERY) if probabilities.get(n, 0.0) >= _seen_at(n, main)]
     seen.sort(key=(*_INCIDENTS, *_SCENERY).index)
     if doubted:
-        seen = [name for name in seen if name not in ("fight", "person_down")]
+        seen = [
+            name
+            for name in seen
+            if name not in ("fight", "person_down")
+            and (name != "person" or probabilities[name] >= SCENERY_ALONE_AT)
+        ]
     if reading is Reading.FALSE:
         # A report that calls the alarm false must not also state what the alarm claims.
         seen = [name for name in seen if name != main or name in _SCENERY]

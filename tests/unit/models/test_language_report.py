@@ -92,6 +92,8 @@ def test_reading_follows_score_and_site():
     [
         (0.8, VerdictState.CONFIRMED, Reading.REAL),
         (0.79, VerdictState.CONFIRMED, Reading.LIKELY),
+        (0.56, VerdictState.CONFIRMED, Reading.LIKELY),
+        (0.54, VerdictState.CONFIRMED, Reading.UNCLEAR),
         (0.2, VerdictState.CONFIRMED, Reading.UNCLEAR),
         (0.7, VerdictState.UNCERTAIN, Reading.UNCLEAR),
         (0.1, VerdictState.REJECTED, Reading.FALSE),
@@ -370,6 +372,8 @@ def test_an_intruder_is_claimed_only_where_one_was_found():
     """Given something in the zone, When no detector found a person, Then the intrusion is only suspected."""
     sure = Score(5.0, {"person": 0.97})
     assert report.gather(inquiry(EventType.INTRUSION, {}, {"car": 1}), sure).reading is report.Reading.UNCLEAR
+    logo = report.gather(inquiry(EventType.INTRUSION, {}, {}), Score(5.0, {"person": 0.8}))
+    assert "person" not in logo.seen, "a logo was told to be somebody"
     assert report.gather(inquiry(EventType.INTRUSION, {}, {"person": 1}), sure).reading is report.Reading.REAL
     told = report.gather(inquiry(EventType.INTRUSION, {"reported": True}, {}), sure)
     assert told.reading is report.Reading.REAL, "another detector saw somebody"
