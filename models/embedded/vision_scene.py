@@ -105,6 +105,11 @@ class SceneEncoder:
         self.objects = SceneObjects(cache_dir, threads, weights_dir=weights_dir, exact=exact)
         self.actions = SceneActions(cache_dir, threads, exact=exact)
 
+    @property
+    def features_id(self) -> str:
+        """Name of exactly these weights and their arithmetic."""
+        return f"{self.objects.features_id}+{self.actions.features_id}"
+
     def encode(self, images: Sequence[Image]) -> Array:
         """Features of whole pictures, BGR uint8, any size."""
         return np.concatenate([self.objects.encode(images), self.actions.encode(images)], axis=1)

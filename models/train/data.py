@@ -25,6 +25,27 @@ ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".train"
 """Caches, checkpoints and logs of training; not part of the repository."""
 
+MADE_BY = "made_by.txt"
+
+
+def claim(folder: Path, features_id: str) -> None:
+    """Note in a folder of features what they were made with; make it when it is not there.
+
+    Features of other weights, of another pooling or arithmetic have the same shape and fit no head.
+
+    Raises:
+        SystemExit: It holds features made otherwise.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / MADE_BY
+    before = note.read_text().strip() if note.is_file() else "something older"
+    if before != features_id and any(path.name != MADE_BY for path in folder.iterdir()):
+        raise SystemExit(
+            f"{folder} holds features made by {before}, not {features_id}: move it away, then run this again"
+        )
+    note.write_text(features_id + "\n")
+
+
 # Which attributes a label settles. Incident attributes that are not named are 0, except those in UNKNOWN.
 POSITIVE: Mapping[str, tuple[str, ...]] = {
     "fire": ("fire",),

@@ -121,6 +121,11 @@ class Eyes:
     scene: SceneEncoder
     clip: ClipEncoder
 
+    @property
+    def features_id(self) -> str:
+        """Names of all weights and their arithmetic."""
+        return "+".join(one.features_id for one in (self.encoder, self.scene, self.clip))
+
 
 def features_of(candidate: Candidate, store: MemoryStore, eyes: Eyes) -> VisionFeatures:
     """Features of a candidate's views, without tokens."""
@@ -149,17 +154,11 @@ def _looked_at(candidate: Candidate) -> list[int]:
     return looked_at(candidate.key_frames, candidate.event_type, candidate.evidence)
 
 
-def mine(wanted: list[Item], threads: int) -> Iterator[Mined]:
+def mine(wanted: list[Item], eyes: Eyes, threads: int) -> Iterator[Mined]:
     """Run stage 1 on items, one after another."""
     settings = settings_module.load(data_dir=data.WORK / "cache", detect_threads=threads)
     store = MemoryStore()
     stage1 = build_stage1(settings, store)
-    cache = data.WORK / "cache"
-    eyes = Eyes(
-        VisionEncoder(cache, threads),
-        SceneEncoder(cache, threads),
-        ClipEncoder(cache, threads),
-    )
     for item in wanted:
         source = open_source(item.path, fps=settings.detect_fps)
         candidates = [
@@ -182,7 +181,9 @@ def main() -> None:
     arguments = parser.parse_args()
     index, count = (int(part) for part in arguments.shard.split("/"))
     cv2.setNumThreads(1)
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    cache, threads = data.WORK / "cache", arguments.threads
+    eyes = Eyes(VisionEncoder(cache, threads), SceneEncoder(cache, threads), ClipEncoder(cache, threads))
+    data.claim(FOLDER, eyes.features_id)
     done = {mined.item.name for mined in load()} if any(FOLDER.glob("*.pkl")) else set()
     wanted = [item for item in items() if item.name not in done and item.split in arguments.splits]
     if arguments.clips:
@@ -193,7 +194,7 @@ def main() -> None:
     wanted = wanted[index::count]
     batch: list[Mined] = []
     start = time.monotonic()
-    for number, mined in enumerate(mine(wanted, arguments.threads), start=1):
+    for number, mined in enumerate(mine(wanted, eyes, threads), start=1):
         batch.append(mined)
         if len(batch) == _FLUSH or number == len(wanted):
             name = f"{index}of{count}-{time.time_ns()}.pkl"

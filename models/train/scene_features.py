@@ -63,11 +63,11 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_memory()
     cv2.setNumThreads(1)
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    encoder, folder = SceneEncoder(data.WORK / "cache", arguments.threads), data.shared_data()
+    data.claim(FOLDER, encoder.features_id)
     held = load()
     rows = [row for row in data.read_rows() if row.file not in held]
     rows.sort(key=lambda row: _FIRST.index(row.label) if row.label in _FIRST else len(_FIRST))
-    encoder, folder = SceneEncoder(data.WORK / "cache", arguments.threads), data.shared_data()
     start = time.monotonic()
     for first in range(0, len(rows), _FLUSH):
         part = rows[first : first + _FLUSH]

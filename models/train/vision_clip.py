@@ -87,9 +87,8 @@ def as_stored(sheet: Image) -> Image:
     return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
 
 
-def make_views(threads: int) -> None:
+def make_views(encoder: ClipEncoder) -> None:
     """Compute and keep features of all views."""
-    encoder = ClipEncoder(data.WORK / "cache", threads)
     table: dict[str, list[Any]] = {"x": [], "truth": [], "group": [], "clip": [], "split": []}
 
     def note(sheets: list[Image], truth: bool, group: str, clip: str, split: str) -> None:
@@ -112,7 +111,16 @@ def make_views(threads: int) -> None:
     for index in random.permutation(len(rows))[:MADE_UP]:
         row = rows[int(index)]
         note([made_up(data.image(row, folder), random)], False, row.group, "", "train")
-    np.savez(VIEWS, **{name: np.array(value) for name, value in table.items()})  # type: ignore[arg-type]
+    arrays: dict[str, Any] = {name: np.array(value) for name, value in table.items()}
+    np.savez(VIEWS, made_by=encoder.features_id, **arrays)
+
+
+def views_are_of(encoder: ClipEncoder) -> bool:
+    """Whether the views that are kept are there and were made by this encoder."""
+    if not VIEWS.is_file():
+        return False
+    stored = np.load(VIEWS)
+    return "made_by" in stored and str(stored["made_by"]) == encoder.features_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +171,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    if not VIEWS.is_file() or np.load(VIEWS)["x"].shape[1] != CLIP_CHANNELS:
-        make_views(arguments.threads)
+    encoder = ClipEncoder(data.WORK / "cache", arguments.threads)
+    if not views_are_of(encoder):
+        make_views(encoder)
     stored = np.load(VIEWS)
     x, truth, clip, group = stored["x"].astype(np.float64), stored["truth"], stored["clip"], stored["group"]
     names = np.unique(clip[clip != ""])

@@ -1,0 +1,126 @@
+"""What training refuses to mix, and what it reads off alarms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.embedded.heads import DecisionHead
+from models.embedded.vision import ATTRIBUTES, VisionFeatures
+from models.embedded.vision_clip import CLIP_CHANNELS
+from models.embedded.vision_motion import MOTION_STATISTICS
+from models.train import mined_candidates, vision_clip
+from models.train.data import claim
+from models.train.mined_candidates import Item, Mined
+from models.train.vision_candidates import TASKS
+from models.train.vision_heads import alarms_of, choose_region
+from pipeline.types import Candidate, EventType, Evidence, KeyFrame, Moment, TriggerScore, View
+
+FALL = next(task for task in TASKS if task.name == "fall")
+DOWN = ATTRIBUTES.index("person_down")
+
+
+def frame(view: View) -> KeyFrame:
+    return KeyFrame("0" * 64, view, Moment.PEAK, 1.0, 640, 360)
+
+
+def seen(views: list[View], logits: np.ndarray, clip: np.ndarray | None = None) -> VisionFeatures:
+    count = len(views)
+    return VisionFeatures(
+        np.zeros((count, 0, 0), np.float32),
+        np.zeros((count, 1280), np.float32),
+        logits.astype(np.float32),
+        np.full((count, len(MOTION_STATISTICS)), np.nan, np.float32),
+        clip=clip,
+    )
+
+
+def alarm(number: int, label: str, full: float, region: float, split: str = "val") -> Mined:
+    views = [View.FULL, View.REGION]
+    logits = np.zeros((2, len(ATTRIBUTES)))
+    logits[:, DOWN] = full, region
+    candidate = Candidate(
+        f"c{number}",
+        "camera",
+        "clip",
+        EventType.FALL,
+        0.0,
+        0.0,
+        TriggerScore("t", 0.5),
+        Evidence(),
+        tuple(frame(view) for view in views),
+    )
+    item = Item("p", f"picture {number}", label, split, f"scene {number}", "source")
+    return Mined(item, [candidate], [seen(views, logits)])
+
+
+def alarms(told_by: str, count: int = 24) -> list[Mined]:
+    """Alarms in which only one kind of view tells real from false."""
+    random = np.random.default_rng(0)
+    made = []
+    for number in range(count):
+        real = number % 2 == 0
+        tells, noise = (3.0 if real else -3.0), float(random.normal(0, 3))
+        full, region = {"region": (noise, tells), "full": (tells, noise), "both": (tells, tells)}[told_by]
+        made.append(alarm(number, "fall" if real else "normal_person", full, region))
+    return made
+
+
+def test_regions_weigh_what_they_tell_on_alarms() -> None:
+    """Given alarms that only the region tells apart, then it weighs most; where neither is better, half."""
+    assert choose_region(FALL, alarms_of(FALL, alarms("region"))) == 0.75
+    assert choose_region(FALL, alarms_of(FALL, alarms("full"))) <= 0.25
+    assert choose_region(FALL, alarms_of(FALL, alarms("both"))) == 0.5
+
+
+def test_only_alarms_of_val_on_what_is_real_or_harmless_count() -> None:
+    few = alarms("region", 14)
+    assert alarms_of(FALL, few) == [] and choose_region(FALL, []) == 0.5
+    others = [alarm(number, "fight", 9.0, 9.0) for number in range(30, 50)]
+    others += [alarm(number, "fall", 9.0, 9.0, split="test") for number in range(50, 70)]
+    assert len(alarms_of(FALL, alarms("region") + others)) == 24
+
+
+def test_features_made_otherwise_are_not_mixed_in(tmp_path: Path) -> None:
+    """Given a folder of features, when another arithmetic would add to it, then that is one clear line."""
+    folder = tmp_path / "scene"
+    claim(folder, "vision-1-int8-2")
+    (folder / "1.npz").write_bytes(b"features")
+    claim(folder, "vision-1-int8-2")
+    with pytest.raises(SystemExit, match="made by vision-1-int8-2, not vision-1: move it away"):
+        claim(folder, "vision-1")
+    older = tmp_path / "mined"
+    older.mkdir()
+    (older / "1.pkl").write_bytes(b"features")
+    with pytest.raises(SystemExit, match="something older"):
+        claim(older, "vision-1")
+
+
+def test_alarms_mined_with_another_pooling_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = np.zeros((1, CLIP_CHANNELS // 2), np.float32)
+    mined = alarm(0, "fight", 0.0, 0.0)
+    features = seen([View.CLIP], np.zeros((1, len(ATTRIBUTES))), clip)
+    item = Item("p", "clip.mp4", "fight", "train", "scene", "train_clips")
+    monkeypatch.setattr(mined_candidates, "load", lambda: [Mined(item, mined.candidates, [features])])
+    with pytest.raises(SystemExit, match="another pooling"):
+        vision_clip.of_alarms()
+
+
+def test_both_clip_views_have_a_say() -> None:
+    """Given one clip view that says fight and one that does not, then the alarm lies between the two."""
+    head = DecisionHead()
+    line = head._types[EventType.VIOLENCE].clip
+    assert line is not None
+    weights, bias = line
+    views = [View.CLIP, View.CLIP]
+
+    def odds(*values: float) -> float:
+        clip = np.stack([weights * (value - bias) / (weights @ weights) for value in values])
+        features = seen(views, np.full((2, len(ATTRIBUTES)), -3.0), clip.astype(np.float32))
+        frames = [frame(view) for view in views]
+        return head.log_odds(EventType.VIOLENCE, features, frames, Evidence())[0]
+
+    assert odds(-3, -3) < odds(3, -3) < odds(3, 3)
+    assert odds(3, -3) == pytest.approx(odds(-3, 3))
