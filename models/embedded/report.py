@@ -8,11 +8,12 @@ Summary and recommended action are composed by code in both.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from models.base import Inquiry, Score
+from models.embedded.heads_evidence import ANIMALS
 from models.embedded.views import is_reported
 from pipeline.types import EventType, Evidence, VerdictState
 
@@ -52,7 +53,6 @@ MAIN_ATTRIBUTE: Mapping[EventType, str] = {
 _INCIDENTS = ("fire", "smoke", "fight", "person_down", "crash", "weapon", "crowd")
 _SCENERY = ("person", "vehicle", "animal")
 _VEHICLES = ("car", "truck", "bus", "motorcycle", "bicycle")
-_ANIMALS = ("dog", "cat", "horse", "cow", "sheep", "bird", "bear")
 ANIMAL_AGREES_AT = 0.3
 _OF_A_BODY = frozenset({EventType.FALL, EventType.VIOLENCE})
 """Alarms that an animal may raise in place of a person."""
@@ -223,7 +223,7 @@ def reading_of(score: Score) -> Reading:
     return Reading.UNCLEAR if score.log_odds > FALSE_LOG_ODDS else Reading.FALSE
 
 
-def _count(evidence: Evidence, labels: tuple[str, ...], fact: str) -> tuple[int, int]:
+def _count(evidence: Evidence, labels: Iterable[str], fact: str) -> tuple[int, int]:
     """Most seen at once: by the detections and by the trigger, which has its own detector for people."""
     counted = sum(int(evidence.counts.get(label, 0)) for label in labels)
     measured = evidence.facts.get(fact)
@@ -239,7 +239,7 @@ def contradicted(event: EventType, evidence: Evidence) -> bool:
     people = max(_count(evidence, ("person",), "person_count"))
     if people or is_reported(evidence):
         return False
-    animals = max(_count(evidence, _ANIMALS, ""))
+    animals = max(_count(evidence, ANIMALS, ""))
     return event in _OF_PRESENCE or (event in _OF_A_BODY and animals > 0)
 
 
@@ -268,7 +268,7 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
     found = {
         "person": max(people_counts) > 0 and probabilities.get("person", 1.0) >= PERSON_AGREES_AT,
         "vehicle": vehicles > 0 and probabilities.get("vehicle", 1.0) >= VEHICLE_AGREES_AT,
-        "animal": max(_count(evidence, _ANIMALS, "")) > 0
+        "animal": max(_count(evidence, ANIMALS, "")) > 0
         and probabilities.get("animal", 0.0) >= ANIMAL_AGREES_AT,
     }
     scenery = [name for name, detected in found.items() if detected or name in seen]

@@ -35,8 +35,6 @@ class SceneObjects:
     Args:
         cache_dir: Where the converted network is kept.
         threads: CPU threads, 0 for all cores.
-        weights_dir: Where the weights are; the committed ones by default.
-        exact: Float32 throughout, in place of 8 bits (``int8``).
 
     Raises:
         ModelMissing: The weights file is absent or damaged.
@@ -44,15 +42,8 @@ class SceneObjects:
 
     channels = OBJECT_CHANNELS
 
-    def __init__(
-        self,
-        cache_dir: Path,
-        threads: int = 0,
-        *,
-        weights_dir: Path = WEIGHTS_DIR / "scene",
-        exact: bool = False,
-    ) -> None:
-        self._encoder = VisionEncoder(cache_dir, threads, weights_dir=weights_dir, exact=exact)
+    def __init__(self, cache_dir: Path, threads: int = 0) -> None:
+        self._encoder = VisionEncoder(cache_dir, threads, weights_dir=WEIGHTS_DIR / "scene")
 
     @property
     def features_id(self) -> str:
@@ -75,8 +66,8 @@ class SceneActions:
 
     channels = SCENE_CHANNELS - OBJECT_CHANNELS
 
-    def __init__(self, cache_dir: Path, threads: int = 0, *, exact: bool = False) -> None:
-        self._encoder = StillEncoder(cache_dir, threads, exact=exact)
+    def __init__(self, cache_dir: Path, threads: int = 0) -> None:
+        self._encoder = StillEncoder(cache_dir, threads)
 
     @property
     def features_id(self) -> str:
@@ -94,16 +85,8 @@ class SceneActions:
 class SceneEncoder:
     """Both: (n, 4224) float32, object features first. Arguments and errors as of :class:`SceneObjects`."""
 
-    def __init__(
-        self,
-        cache_dir: Path,
-        threads: int = 0,
-        *,
-        weights_dir: Path = WEIGHTS_DIR / "scene",
-        exact: bool = False,
-    ) -> None:
-        self.objects = SceneObjects(cache_dir, threads, weights_dir=weights_dir, exact=exact)
-        self.actions = SceneActions(cache_dir, threads, exact=exact)
+    def __init__(self, cache_dir: Path, threads: int = 0) -> None:
+        self.objects, self.actions = SceneObjects(cache_dir, threads), SceneActions(cache_dir, threads)
 
     @property
     def features_id(self) -> str:
