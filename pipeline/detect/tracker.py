@@ -80,6 +80,11 @@ class Track:
         """Where it was last seen, px."""
         return self.history[-1].box
 
+    @property
+    def predicted(self) -> Box:
+        """Where it should be by the tracker's last update, px: beyond ``box`` when it was not seen then."""
+        return _box(self.mean)
+
     def since(self, t_s: float) -> list[Sight]:
         """Sightings from a time on."""
         return [sight for sight in self.history if sight.t_s >= t_s]

@@ -3,8 +3,8 @@
 Two backgrounds, a quick and a slow one (Porikli et al., "Robust Abandoned Object Detection Using Dual
 Foregrounds", 2008): what differs between them and stands still has been put down, or taken away. Which of
 the two, the outline tells: something put down has an edge where the background had none (the idea of Tian et
-al., "Robust Detection of Abandoned and Removed Objects in Complex Surveillance Videos", 2011). Bags that the
-detector sees standing alone count too.
+al., "Robust Detection of Abandoned and Removed Objects in Complex Surveillance Videos", 2011). What only got
+brighter or darker is light. Bags that the detector sees standing alone count too.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from pipeline.detect.scene import Firing, Scene
 from pipeline.detect.tracker import BAGS
 from pipeline.types import Array, Box, EventType, JsonScalar
 
+_LIGHT = 2.0
+"""By how much light changes contrast at most, either way."""
 _ALIVE = frozenset({"person", "dog", "cat", "car", "truck", "bus", "motorcycle", "bicycle"})
 
 
@@ -40,6 +42,7 @@ class AbandonedParams:
         max_new: With more static change than this share of the frame, the light or the camera changed.
         warm_s: So long the slow background is a plain mean: who walks in the first frame leaves no ghost.
         outline: The outline must be this many times as strong now as it was in the background.
+        same_texture: With more correlation than this between now and the background only the light changed.
     """
 
     quick_s: float = 2.0
@@ -53,6 +56,7 @@ class AbandonedParams:
     max_new: float = 0.12
     warm_s: float = 4.0
     outline: float = 1.3
+    same_texture: float = 0.8
 
 
 class AbandonedTrigger:
@@ -132,9 +136,12 @@ class AbandonedTrigger:
                 continue
             if not self._unattended(scene, box, people):
                 continue
-            if outline_gain(labels == label, self._quick, self._slow) < params.outline:
+            region = labels == label
+            if outline_gain(region, self._quick, self._slow) < params.outline:
                 continue
-            dwell = float(self._age[labels == label].max())
+            if texture_kept(region, self._quick, self._slow) > params.same_texture:
+                continue
+            dwell = float(self._age[region].max())
             score = 0.3 + 0.4 * min(1.0, dwell / (4 * params.dwell_s))
             measured = _measured(scene, dwell, people)
             note = f"Something new has stood still for {dwell:.0f} s with nobody beside it."
@@ -175,6 +182,29 @@ def outline_gain(mask: NDArray[np.bool_], now: Array, before: Array) -> float:
         length = cv2.magnitude(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
         strength.append(float(np.asarray(length)[ring].mean()))
     return strength[0] / max(strength[1], 1.0)
+
+
+def texture_kept(mask: NDArray[np.bool_], now: Array, before: Array) -> float:
+    """How alike a region and its surroundings look to what was there, whatever the light.
+
+    Shadows, headlights and a camera that exposes anew keep the texture of what they fall on (Jacques et al.,
+    "Background Subtraction and Shadow Detection in Grayscale Video Sequences", 2005).
+
+    Args:
+        mask: (h, w), the region.
+        now: (h, w) float32 grey levels with the region as it is.
+        before: (h, w) float32 grey levels of the background.
+
+    Returns:
+        Normalised cross-correlation, -1..1; 0 where contrast changed by more than light does: something on
+        a flat floor has contrast of its own, and the background takes on a trace of it.
+    """
+    around = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    one, other = (grey[around] - grey[around].mean() for grey in (now, before))
+    contrast, contrast_before = float(np.linalg.norm(one)), float(np.linalg.norm(other))
+    if not contrast_before / _LIGHT < contrast < contrast_before * _LIGHT:
+        return 0.0
+    return float(one @ other) / (contrast * contrast_before)
 
 
 def _measured(scene: Scene, dwell: float, people: list[Box]) -> dict[str, JsonScalar]:

@@ -8,6 +8,7 @@ one, or call them an animal: right after a descent both count as signs.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ from pipeline.detect.posture import Posture, pose_of, posture
 from pipeline.detect.scene import Firing, Scene
 from pipeline.detect.tracker import ANIMALS, Track
 from pipeline.types import Box, EventType, JsonScalar
+
+PEOPLE = frozenset({"person"})
+_LOOKS_DOWN = "The picture as a whole looks like a person on the ground."
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class FallTrigger:
     def __init__(self, params: FallParams | None = None) -> None:
         self.params = params or FallParams()
         self._people: dict[int, _Person] = {}
-        self._down = 0
+        self._down: deque[_Lowest] = deque(maxlen=self.params.attribute_frames)
 
     def update(self, scene: Scene) -> Firing | None:
         """Take in one sampled frame."""
@@ -98,12 +102,15 @@ class FallTrigger:
 
     def _looks_down(self, scene: Scene) -> list[Firing]:
         down = scene.attributes.get("person_down", 0.0)
-        self._down = self._down + 1 if down >= self.params.attribute else 0
-        if self._down < self.params.attribute_frames:
+        if down < self.params.attribute:
+            self._down.clear()
             return []
-        note = "The picture as a whole looks like a person on the ground."
-        people = len(scene.boxes(frozenset({"person"}), 0.3))
-        return [Firing(0.2 + 0.5 * down, note, {facts.PERSON_COUNT: people})]
+        self._down.append(_lowest(scene))
+        if len(self._down) < self.params.attribute_frames:
+            return []
+        # A pose read wrongly once in a few seconds must not stand for all of them.
+        usual = sorted(self._down, key=lambda one: one.lying)[len(self._down) // 2]
+        return [Firing(0.2 + 0.5 * down, _LOOKS_DOWN, usual.facts)]
 
     def _seen(self, scene: Scene, track: Track, person: _Person) -> list[Firing]:
         standing = standing_height(track)
@@ -144,7 +151,9 @@ class FallTrigger:
     def _unseen(self, scene: Scene, track: Track, person: _Person) -> list[Firing]:
         missing = scene.t_s - track.last_s
         recent = scene.t_s - person.descent_s <= self.params.memory_s
-        if missing < self.params.vanish_s or not recent or _at_edge(scene.norm(track.box)):
+        # The tracker has moved the box on since it was last seen: who walks is outside by now.
+        gone = any(_at_edge(scene.norm(box)) for box in (track.box, track.predicted))
+        if missing < self.params.vanish_s or not recent or gone:
             return []
         standing = standing_height(track)
         animal = any(_inside(box, track.box) for box in scene.boxes(ANIMALS, 0.2))
@@ -160,18 +169,14 @@ class FallTrigger:
 
     def _still(self, scene: Scene) -> Firing | None:
         firings: list[Firing] = []
-        for row, box in enumerate(scene.boxes(frozenset({"person"}), 0.2)):
-            index = pose_of(box, scene.poses)
-            stance = None if index is None else posture(scene.poses.keypoints[index])
-            lying = lying_evidence(box, max(box[2] - box[0], box[3] - box[1]), stance)
-            if lying >= self.params.still_lying:
-                measured = _measured(scene, box, stance) | {facts.STILL_IMAGE: True}
-                note = f"Person {row + 1} lies or is bent low."
-                firings.append(Firing(0.3 + 0.6 * lying, note, measured, scene.norm(box)))
+        found = _lowest(scene)
+        measured = found.facts | {facts.STILL_IMAGE: True}
+        if found.box is not None and found.lying >= self.params.still_lying:
+            note = f"Person {found.row + 1} lies or is bent low."
+            firings.append(Firing(0.3 + 0.6 * found.lying, note, measured, scene.norm(found.box)))
         down = scene.attributes.get("person_down", 0.0)
         if down >= self.params.still_attribute:
-            note = "The picture as a whole looks like a person on the ground."
-            firings.append(Firing(0.2 + 0.7 * down, note, {facts.STILL_IMAGE: True}, None))
+            firings.append(Firing(0.2 + 0.7 * down, _LOOKS_DOWN, measured, None))
         return max(firings, key=lambda firing: firing.score, default=None)
 
     def _facts(
@@ -181,11 +186,36 @@ class FallTrigger:
         return _measured(scene, track.box, stance) | {facts.PERSON_COUNT: max(1, people)}
 
 
+@dataclass(frozen=True, slots=True)
+class _Lowest:
+    """Who lies most: how much speaks for it, 0..1, their row and box in pixels, and what was measured."""
+
+    lying: float
+    row: int
+    box: Box | None
+    facts: dict[str, JsonScalar]
+
+
+def _lowest(scene: Scene) -> _Lowest:
+    """Who lies most by this frame alone; without a box when nobody is seen.
+
+    Measured for a look that fires by itself too: people who all stand speak against it.
+    """
+    found = _Lowest(0.0, 0, None, {facts.PERSON_COUNT: 0})
+    for row, box in enumerate(scene.boxes(PEOPLE, 0.2)):
+        index = pose_of(box, scene.poses)
+        stance = None if index is None else posture(scene.poses.keypoints[index])
+        lying = lying_evidence(box, max(box[2] - box[0], box[3] - box[1]), stance)
+        if found.box is None or lying > found.lying:
+            found = _Lowest(lying, row, box, _measured(scene, box, stance))
+    return found
+
+
 def _measured(scene: Scene, box: Box, stance: Posture | None) -> dict[str, JsonScalar]:
     result: dict[str, JsonScalar] = {
         facts.BOX_ASPECT: round((box[2] - box[0]) / max(box[3] - box[1], 1.0), 2),
         facts.LOW_IN_FRAME: round(box[3] / scene.height, 2),
-        facts.PERSON_COUNT: max(1, len(scene.boxes(frozenset({"person"}), 0.3))),
+        facts.PERSON_COUNT: max(1, len(scene.boxes(PEOPLE, 0.3))),
     }
     if stance is not None:
         result |= {

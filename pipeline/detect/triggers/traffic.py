@@ -18,6 +18,11 @@ from pipeline.detect.tracker import VEHICLES, Track
 from pipeline.types import Box, EventType
 
 PEOPLE = frozenset({"person"})
+_SAME = 0.9
+"""From this overlap on two boxes are one vehicle with two labels, or one vehicle's box on a whole scene."""
+
+_RESIZED = 1.6
+"""No vehicle gets so many times as wide or tall within 0.7 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,12 @@ class TrafficTrigger:
         firings: list[Firing] = []
         for vehicle in vehicles:
             stop, turn = abruptness(vehicle, scene.t_s, params.min_speed)
-            hits = [(overlap(vehicle.box, other.box), other) for other in others if other is not vehicle]
+            hits = [
+                (common, other)
+                for other in others
+                if other is not vehicle
+                and ((common := overlap(vehicle.box, other.box)) < _SAME or other.group == "person")
+            ]
             common, partner = max(hits, key=lambda pair: pair[0], default=(0.0, None))
             abrupt = stop >= params.stop or turn >= params.turn_deg
             if not (abrupt and common >= params.overlap) and stop < params.hard_stop:
@@ -143,7 +153,7 @@ def abruptness(track: Track, t_s: float, min_speed: float) -> tuple[float, float
         Own lengths per second (0 when it sped up), and degrees (0 when too slow to have a direction).
     """
     late, early = velocity(track, t_s - 0.6, t_s), velocity(track, t_s - 1.3, t_s - 0.6)
-    if late is None or early is None:
+    if late is None or early is None or not _one_thing(track, t_s - 1.3, t_s - 0.6):
         return 0.0, 0.0
     speeds = math.hypot(*early), math.hypot(*late)
     turn = 0.0
@@ -151,6 +161,16 @@ def abruptness(track: Track, t_s: float, min_speed: float) -> tuple[float, float
         cosine = (early[0] * late[0] + early[1] * late[1]) / (speeds[0] * speeds[1])
         turn = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
     return max(0.0, speeds[0] - speeds[1]), turn
+
+
+def _one_thing(track: Track, from_s: float, to_s: float) -> bool:
+    """Whether a vehicle kept its size before it stopped; a box that jumped to something else has no speed."""
+    boxes = [sight.box for sight in track.history if from_s - 1e-6 <= sight.t_s <= to_s + 1e-6]
+    for low, high in ((0, 2), (1, 3)):
+        sides = [max(box[high] - box[low], 1.0) for box in boxes]
+        if max(sides) > _RESIZED * min(sides):
+            return False
+    return True
 
 
 def velocity(track: Track, from_s: float, to_s: float) -> tuple[float, float] | None:
@@ -171,7 +191,6 @@ def touching(boxes: list[Box]) -> tuple[float, Box | None]:
     for i, one in enumerate(boxes):
         for other in boxes[i + 1 :]:
             common = overlap(one, other)
-            # Nearly the same box twice is one vehicle with two labels.
-            if best < common < 0.9:
+            if best < common < _SAME:
                 best, pair = common, union((one, other))
     return best, pair

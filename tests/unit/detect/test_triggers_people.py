@@ -91,6 +91,17 @@ def test_person_who_leaves_at_the_edge_did_not_fall() -> None:
     assert not any(fired)
 
 
+@pytest.mark.parametrize(("step", "fell"), [(20, False), (0, True)])
+def test_who_was_walking_out_when_last_seen_did_not_fall(step: int, fell: bool) -> None:
+    """Given somebody who gets lower and is lost short of the edge, only walking on explains it."""
+    stream, trigger = Stream(), FallTrigger()
+    boxes = [person(150 + step * i, 60 + 9 * max(0, i - 2), 24, 100 - 9 * max(0, i - 2)) for i in range(7)]
+    fired = [trigger.update(stream.scene([box])) for box in boxes]
+    fired += [trigger.update(stream.scene()) for _ in range(8)]
+    vanished = [firing for firing in fired if firing and firing.facts.get(facts.PERSON_VANISHED)]
+    assert bool(vanished) is fell
+
+
 def test_lying_person_on_a_picture() -> None:
     box = (60.0, 150.0, 200.0, 200.0)
     lying = pose((170, 175), (110, 178), (190, 178), box)
@@ -98,6 +109,37 @@ def test_lying_person_on_a_picture() -> None:
     firing = FallTrigger().update(scene)
     assert firing is not None and firing.facts[facts.STILL_IMAGE] is True
     assert FallTrigger().update(Stream().scene([person(100, 60, 30, 100)], is_still=True)) is None
+
+
+def test_a_look_that_fires_alone_says_how_people_stand() -> None:
+    upright, box = person(100, 40, 40, 120), (100.0, 40.0, 140.0, 160.0)
+    stance = pose((120, 60), (120, 100), (120, 45), box)
+    looks = {"person_down": 0.9}
+    still = FallTrigger().update(Stream().scene([upright], poses=stance, attributes=looks, is_still=True))
+    stream, trigger = Stream(), FallTrigger()
+    moving = [trigger.update(stream.scene([upright], poses=stance, attributes=looks)) for _ in range(9)][-1]
+    for firing in (still, moving):
+        assert firing is not None and firing.box is None
+        assert firing.facts[facts.TORSO_ANGLE_DEG] == 0
+        assert firing.facts[facts.BOX_ASPECT] == pytest.approx(0.33)
+        assert firing.facts[facts.PERSON_COUNT] == 1
+    nobody = FallTrigger().update(Stream().scene(attributes=looks, is_still=True))
+    assert nobody is not None and nobody.facts[facts.PERSON_COUNT] == 0
+    assert facts.BOX_ASPECT not in nobody.facts
+
+
+def test_a_pose_read_wrongly_once_does_not_stand_for_all_of_a_look() -> None:
+    upright, box = person(100, 40, 40, 120), (100.0, 40.0, 140.0, 160.0)
+    right, wrong = pose((120, 60), (120, 100), (120, 45), box), pose((135, 100), (105, 100), (139, 104), box)
+    stream, trigger = Stream(), FallTrigger()
+    fired = [
+        trigger.update(
+            stream.scene([upright], poses=wrong if i == 5 else right, attributes={"person_down": 0.9})
+        )
+        for i in range(12)
+    ]
+    angles = {firing.facts[facts.TORSO_ANGLE_DEG] for firing in fired if firing}
+    assert angles == {0}
 
 
 def test_intrusion_needs_the_zone() -> None:
@@ -213,6 +255,26 @@ def test_what_goes_away_leaves_no_abandoned_ghost() -> None:
         if i < 30:
             image[150:175, 150:175] = 20
         assert trigger.update(stream.scene(image=image)) is None
+
+
+@pytest.mark.parametrize(("only_light", "fires"), [(True, False), (False, True)])
+def test_what_the_light_brings_out_is_not_left_behind(only_light: bool, fires: bool) -> None:
+    """Given a dark floor with bright tiles, a camera that exposes longer makes no things of the tiles."""
+    stream, trigger = Stream(), AbandonedTrigger(AbandonedParams(dwell_s=3.0))
+    rng = np.random.default_rng(3)
+    floor = np.full((HEIGHT, WIDTH, 3), 45.0)
+    corners = [(y, x) for y in range(20, 220, 50) for x in range(20, 300, 60)]
+    for y, x in corners:
+        floor[y : y + 10, x : x + 10] = 100
+    later = floor * 1.4
+    if not only_light:
+        later = floor.copy()
+        later[130:145, 130:145] = 100
+    fired = []
+    for i in range(90):
+        noisy = (floor if i < 30 else later) + rng.integers(0, 4, floor.shape)
+        fired.append(trigger.update(stream.scene(image=noisy.astype(np.uint8))) is not None)
+    assert any(fired) is fires
 
 
 def test_thing_with_its_owner_is_not_abandoned() -> None:

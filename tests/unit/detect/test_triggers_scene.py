@@ -6,9 +6,10 @@ import pytest
 from pipeline.detect import facts
 from pipeline.detect.triggers.fire import FireTrigger, flame_mask
 from pipeline.detect.triggers.smoke import SmokeTrigger
-from pipeline.detect.triggers.traffic import TrafficTrigger, touching
+from pipeline.detect.triggers.traffic import TrafficParams, TrafficTrigger, touching
 from pipeline.detect.triggers.violence import ViolenceTrigger, flow_disorder
 from pipeline.detect.triggers.violence_weights import FEATURES, MEAN, SCALE, WEIGHT
+from pipeline.types import Box
 from tests.unit.detect.scenes_for_tests import HEIGHT, WIDTH, Seen, Stream
 
 FLAME = (40, 140, 250)
@@ -108,6 +109,28 @@ def test_one_vehicle_with_two_labels_is_not_two() -> None:
     box = (0.0, 0.0, 50.0, 30.0)
     assert touching([box, (1.0, 0.0, 50.0, 30.0)]) == (0.0, None)
     assert touching([box, (40.0, 0.0, 90.0, 30.0)])[0] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("other", "fires"), [((0.0, 0.0, 320.0, 240.0), False), ((150.0, 100, 210, 135), True)]
+)
+def test_a_box_around_the_whole_scene_hits_nobody(other: Box, fires: bool) -> None:
+    """Given a car that slows down, only a vehicle beside it makes that a crash, not one that holds it."""
+    stream, trigger = Stream(), TrafficTrigger(TrafficParams(hard_stop=99.0))
+    xs = [10 + 20 * i for i in range(7)] + [132] * 8
+    around: Seen = ("truck", 0.9, other)
+    assert any(trigger.update(stream.scene([car(x), around])) for x in xs) is fires
+
+
+@pytest.mark.parametrize(
+    ("first", "fires"), [(car(80), True), (("bicycle", 0.9, (76, 110, 104, 170)), False)]
+)
+def test_a_box_that_jumps_to_another_thing_did_not_stop(first: Seen, fires: bool) -> None:
+    """Given something seen for a moment where then a parked car is, the car has not braked."""
+    stream, trigger = Stream(), TrafficTrigger()
+    seen = [first, car(110)] if fires else [first, car(95)]
+    fired = [trigger.update(stream.scene([one])) for one in [*seen, *[seen[-1]] * 8]]
+    assert any(fired) is fires
 
 
 def test_violence_weights_fit_their_features() -> None:
