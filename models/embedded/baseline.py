@@ -16,7 +16,7 @@ from models.embedded.assets import LANGUAGE, locate
 from models.embedded.connector import Joint
 from models.embedded.gguf import GgufTower
 from models.embedded.vision import prepare
-from models.embedded.vision_clip import as_clip, clip_weights
+from models.embedded.vision_clip import as_clip, clip_weights, without_scene
 from models.embedded.vision_clip_net import BLOCKS, STILL_PX, folded
 from models.embedded.vision_net import PIXEL_MEAN, PIXEL_SCALE, NetFile
 from pipeline.resize import fitted
@@ -129,10 +129,13 @@ class TorchBaseline:
 
     @torch.inference_mode()
     def watch(self, sheet: Image) -> Array:
-        """Features of a clip view: (1664,)."""
-        seen = self._actions(np.repeat(as_clip(sheet), 2, axis=0)[None], still=False)[0]
-        changes = seen.mean((2, 3)).diff(dim=1).abs().mean(1)
-        return np.asarray(torch.cat([seen.amax((2, 3)).mean(1), changes]).numpy(), np.float32)
+        """Features of a clip view, either reading's: (3328,)."""
+        frames, found = as_clip(sheet), []
+        for reading in (frames, without_scene(frames)):
+            seen = self._actions(np.repeat(reading, 2, axis=0)[None], still=False)[0]
+            changes = seen.mean((2, 3)).diff(dim=1).abs().mean(1)
+            found += [seen.amax((2, 3)).mean(1), changes]
+        return np.asarray(torch.cat(found).numpy(), np.float32)
 
     @torch.inference_mode()
     def watch_stills(self, images: Sequence[Image]) -> Array:

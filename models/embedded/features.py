@@ -131,7 +131,7 @@ class FeatureCache:
         return result
 
     def clips(self, hashes: Sequence[str], images: Sequence[bytes], wanted: Sequence[bool]) -> Array:
-        """The same for features of clip views: (n, 1664) float32."""
+        """The same for features of clip views: (n, 3328) float32."""
         if self.clip_encoder is None:
             return np.full((len(hashes), CLIP_CHANNELS), np.nan, np.float32)
         return self._extra(self.clip_encoder, hashes, images, wanted)

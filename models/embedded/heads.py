@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
+from models.embedded.heads_evidence import AdditiveModel, evidence_numbers, read_additive
 from models.embedded.views import is_reported
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionFeatures
 from models.embedded.vision_clip import CLIP_CHANNELS
@@ -63,7 +63,7 @@ class TypeHead:
         bound: Largest log-odds of this type; small where no images could teach it.
         scene: Weights (4224, or 2560 where none is on action features) and bias of the ``scene`` term over
             features of ``vision_scene``, if any.
-        clip: Weights (1664) and bias of the ``clip`` term over features of ``vision_clip``, if any.
+        clip: Weights (3328) and bias of the ``clip`` term over features of ``vision_clip``, if any.
         also: Another way for the alarm to be real (a weapon, beside a fight); either is enough.
         needs: What must be so as well (a road, for an accident); both are needed.
     """
@@ -324,13 +324,6 @@ def pool_stills(logits: Array, key_frames: Sequence[KeyFrame], region: float) ->
 
 
 def _type_head(entry: Mapping[str, Any]) -> TypeHead:
-    stored = entry.get("evidence")
-    evidence = None
-    if stored:
-        evidence = AdditiveModel(
-            {name: np.asarray(value, np.float32) for name, value in stored["edges"].items()},
-            {name: np.asarray(value, np.float32) for name, value in stored["weights"].items()},
-        )
     scene = _line(entry.get("scene"), SCENE_CHANNELS)
     if scene is not None and not scene[0][OBJECT_CHANNELS:].any():
         scene = (scene[0][:OBJECT_CHANNELS], scene[1])
@@ -338,6 +331,7 @@ def _type_head(entry: Mapping[str, Any]) -> TypeHead:
     needs = _type_head(entry["needs"]) if entry.get("needs") else None
     also = _type_head(entry["also"]) if entry.get("also") else None
     bound = float(entry.get("bound", LIMIT))
+    evidence = read_additive(entry.get("evidence"))
     return TypeHead(float(entry["bias"]), entry["terms"], evidence, bound, scene, clip, also, needs)
 
 

@@ -34,6 +34,7 @@ FACT_NAMES = (
 )
 """Facts that a single picture can give too, so that the corpus can teach what they mean."""
 OBJECT_NAMES = (
+    "pose_seen",
     "person_score",
     "person_height",
     "person_aspect",
@@ -71,6 +72,9 @@ def evidence_numbers(evidence: Evidence, aspect: float) -> dict[str, float]:
         value = evidence.facts.get(name)
         if isinstance(value, (bool, int, float)) and math.isfinite(float(value)):
             numbers[name] = float(value)
+    if not math.isnan(numbers["person_count"]):
+        # Only where people were looked for: another detector's alarm brings no measurements.
+        numbers["pose_seen"] = float(not math.isnan(numbers["torso_angle_deg"]))
     objects = evidence.objects
     person = _best(objects, frozenset(("person",)))
     bed = _best(objects, frozenset(("bed", "couch")))
@@ -117,3 +121,18 @@ class AdditiveModel:
             if not math.isnan(value):
                 total += float(self.weights[name][int(np.searchsorted(edges, value, side="right"))])
         return total
+
+
+def read_additive(stored: Mapping[str, Mapping[str, Sequence[float]]] | None) -> AdditiveModel | None:
+    """A model as ``heads.json`` has it; ``None`` where there is none.
+
+    Raises:
+        KeyError: Edges or weights are missing.
+    """
+    if not stored:
+        return None
+    edges, weights = (
+        {name: np.asarray(value, np.float32) for name, value in stored[part].items()}
+        for part in ("edges", "weights")
+    )
+    return AdditiveModel(edges, weights)

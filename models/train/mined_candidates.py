@@ -176,7 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shard", default="0/1", help="I/N: every Nth item from the Ith")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--splits", nargs="+", default=["val", "test"], help="train too, if there is time")
+    parser.add_argument("--splits", nargs="+", default=["val", "test", "train"])
     parser.add_argument("--clips", action="store_true", help="the training clips only")
     arguments = parser.parse_args()
     index, count = (int(part) for part in arguments.shard.split("/"))
@@ -188,7 +188,8 @@ def main() -> None:
     wanted = [item for item in items() if item.name not in done and item.split in arguments.splits]
     if arguments.clips:
         wanted = [item for item in wanted if item.source == "train_clips"]
-    # Clips and val first: they decide operating points; test reports; train pictures the encoder has learned.
+    # Clips and val first: they decide operating points; test reports; train teaches evidence models only, as
+    # the encoder has learned its pictures.
     order = {"val": 0, "test": 1, "train": 2}
     wanted.sort(key=lambda item: (order[item.split], item.source != "train_clips"))
     wanted = wanted[index::count]

@@ -24,6 +24,7 @@ import numpy as np
 from scipy.stats import binom
 
 from models.embedded.heads import DecisionHead
+from models.embedded.report import LIKELY_PROBABILITY
 from models.embedded.vision import WEIGHTS_DIR, VisionEncoder, VisionFeatures
 from models.train import data, mined_candidates
 from models.train.mined_candidates import Mined
@@ -190,8 +191,9 @@ def calibrate(rows: list[Row]) -> dict[str, Any]:
         "b": round(platt.b, 4),
         "n": len(val),
         "n_real": int(truth.sum()),
-        # Above this, at most one in ten false alarms of val is called certain.
-        "escalate_at": round(float(max(0.5, np.quantile(probability[~truth], 0.9))), 4),
+        # Above this, at most one in ten false alarms of val is called certain; and never below what reports
+        # call probable, or "act now" would stand over "unclear".
+        "escalate_at": round(float(max(LIKELY_PROBABILITY, np.quantile(probability[~truth], 0.9))), 4),
     }
     return entry
 

@@ -18,6 +18,7 @@ from pipeline.detect.posture import pose_of, posture
 from pipeline.types import Box, Evidence, JsonScalar, Poses, SeenObject
 
 _SEEN = 0.35
+_LEAST_KNOWN = 20
 
 
 def _overlap(a: Box, b: Box) -> float:
@@ -96,6 +97,30 @@ def numbers_of(seen: Seen) -> dict[str, float]:
     return evidence_numbers(evidence_of(seen), seen["size"][0] / seen["size"][1])
 
 
+def bin_edges(values: np.ndarray, bins: int) -> np.ndarray:
+    """Edges of at most ``bins`` bins with about as many values each; none where too few are known.
+
+    An edge lies halfway between two neighbouring values: many measurements are 0 or 1, and one that is
+    stored with fewer digits must not change sides.
+    """
+    known = values[~np.isnan(values)]
+    if len(known) <= _LEAST_KNOWN:
+        return np.zeros(0, np.float32)
+    distinct = np.unique(known)
+    cuts = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))
+    above = np.searchsorted(distinct, cuts, side="right")
+    above = np.unique(above[(above > 0) & (above < len(distinct))])
+    return ((distinct[above - 1] + distinct[above]) / 2).astype(np.float32)
+
+
+def stored(model: AdditiveModel) -> dict[str, dict[str, list[float]]]:
+    """The model as ``heads.json`` has it."""
+    return {
+        "edges": {name: [round(float(v), 5) for v in value] for name, value in model.edges.items()},
+        "weights": {name: [round(float(v), 4) for v in value] for name, value in model.weights.items()},
+    }
+
+
 def fit_additive(
     numbers: Sequence[dict[str, float]],
     truth: np.ndarray,
@@ -111,15 +136,7 @@ def fit_additive(
     """Fit bin weights with fact dropout; ``strength`` is sklearn's C (smaller: flatter)."""
     random = np.random.default_rng(seed)
     table = np.asarray([[row[name] for name in names] for row in numbers], np.float64)
-    edges: dict[str, np.ndarray] = {}
-    for column, name in enumerate(names):
-        known = table[:, column][~np.isnan(table[:, column])]
-        cuts = (
-            np.unique(np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1]))
-            if len(known) > 20
-            else np.zeros(0)
-        )
-        edges[name] = (cuts + 1e-6).astype(np.float32)
+    edges = {name: bin_edges(table[:, column], bins) for column, name in enumerate(names)}
 
     def encode(values: np.ndarray) -> np.ndarray:
         parts = []

@@ -24,7 +24,7 @@ from models.train import data, mined_candidates
 from models.train.mined_candidates import Mined
 from models.train.vision_calibrate import HARMLESS, LEAST_ROWS, REAL
 from models.train.vision_candidates import TASKS, Corpus, Task, load_corpus
-from models.train.vision_evidence_model import fit_additive
+from models.train.vision_evidence_model import fit_additive, stored
 from models.train.vision_measure import auc, balanced
 from pipeline.types import Candidate, EventType, View
 
@@ -34,19 +34,22 @@ _FIGHT = ATTRIBUTES.index("fight")
 Terms = dict[str, np.ndarray]
 
 
-def evidence_model(task: Task, corpus: Corpus) -> AdditiveModel | None:
-    """The evidence model of a type, from train rows only."""
-    if not task.evidence:
+def evidence_model(task: Task, mined: Sequence[Mined]) -> AdditiveModel | None:
+    """The evidence model of a type, from its alarms of train; none where train has too few of either kind.
+
+    Pictures sorted by label would teach who is in them; alarms teach what a trigger that fired has measured.
+    """
+    alarms = alarms_of(task, mined, "train") if task.evidence else []
+    if not alarms:
         return None
-    rows = np.flatnonzero(corpus.pick(task.real + task.false) & (corpus.split == "train"))
-    truth = corpus.pick(task.real)[rows]
-    numbers = [corpus.numbers[index] for index in rows]
+    truth = np.array([alarm.real for alarm in alarms])
+    numbers = [alarm.numbers() for alarm in alarms]
     return fit_additive(numbers, truth, task.evidence, balanced(truth), strength=0.02)
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """What stage 1 made of a val picture: whether it is real, and what the head's terms are read from."""
+    """What stage 1 made of a picture: whether it is real, and what the head's terms are read from."""
 
     real: bool
     candidate: Candidate
@@ -64,15 +67,15 @@ class Alarm:
         return evidence_numbers(self.candidate.evidence, full.width / max(full.height, 1))
 
 
-def alarms_of(task: Task, mined: Sequence[Mined]) -> list[Alarm]:
-    """Alarms of a type on val pictures, real and harmless; none where val has too few of either."""
+def alarms_of(task: Task, mined: Sequence[Mined], split: str = "val") -> list[Alarm]:
+    """Alarms of a type on pictures of a split, real and harmless; none where there are too few of either."""
     event = EventType(task.name)
     # Armed people are the business of another way in the violence head (``vision_weapons``).
     labels = [label for label in REAL.get(event, ()) if label != "weapon"]
     found = [
         Alarm(one.item.label in labels, candidate, features.logits)
         for one in mined
-        if one.item.split == "val" and one.item.source != "train_clips"
+        if one.item.split == split and one.item.source != "train_clips"
         for candidate, features in zip(one.candidates, one.features, strict=True)
         if candidate.event_type is event and one.item.label in (*labels, *HARMLESS)
     ]
@@ -190,7 +193,7 @@ def fit_type(
     terms: Terms = {
         f"attribute:{name}": corpus.visual(name, task.objects, region) for name in task.attributes
     }
-    evidence = evidence_model(task, corpus)
+    evidence = evidence_model(task, mined)
     if evidence is not None:
         terms["evidence"] = np.array([evidence.log_odds(numbers) for numbers in corpus.numbers])
     if alarms:
@@ -210,12 +213,7 @@ def fit_type(
             setting["region"] = region
     entry: dict[str, Any] = {"bias": 0.0, "bound": task.bound, "terms": weighed}
     if evidence is not None and "evidence" in weighed:
-        entry["evidence"] = {
-            "edges": {name: [round(float(v), 5) for v in value] for name, value in evidence.edges.items()},
-            "weights": {
-                name: [round(float(v), 4) for v in value] for name, value in evidence.weights.items()
-            },
-        }
+        entry["evidence"] = stored(evidence)
     if task.name == "violence":
         odds = total(entry, of_clips)
         rows += [
@@ -257,14 +255,14 @@ def main() -> None:
             value = auc(np.array([r["truth"] for r in part]), np.array([r["log_odds"] for r in part]))
             shown = _shown(entry) if split == "val" else ""
             print(f"{task.name:17s} {split:4s} AUC {value:.3f} of {len(part)}  {shown}")
-    stored = {
+    heads = {
         "format": FORMAT,
         "attributes": list(ATTRIBUTES),
         "vision": VisionEncoder(data.WORK / "cache").features_id,
         "types": types,
         "flow": flow,
     }
-    (WEIGHTS_DIR / HEADS_FILE).write_text(json.dumps(stored, indent=1) + "\n")
+    (WEIGHTS_DIR / HEADS_FILE).write_text(json.dumps(heads, indent=1) + "\n")
     out = data.WORK / "head-rows.jsonl"
     out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(f"wrote {WEIGHTS_DIR / HEADS_FILE} and {out}")

@@ -16,12 +16,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from models.embedded.heads import either
+from models.embedded.heads_evidence import read_additive
 from models.embedded.vision import WEIGHTS_DIR
 from models.train import data, scene_features
 from models.train.data import QUESTIONS, Question
 from models.train.vision_candidates import TASKS, Corpus, load_corpus
 from models.train.vision_evidence_model import fit_additive
-from models.train.vision_heads import evidence_model, total
+from models.train.vision_heads import total
 from models.train.vision_measure import auc, auc_interval, balanced
 
 REPORTS = Path(__file__).parent / "reports"
@@ -70,11 +71,7 @@ def head_scores(ours: Corpus, question: Question, heads: Figures, *, use: str = 
                 terms[term] = ours.visual(term.removeprefix("attribute:"), task.objects, share)
             if term == "scene" and use == "all":
                 terms[term] = _on_line(scene, entry)
-        evidence = (
-            evidence_model(task, ours)
-            if "evidence" in entry["terms"] and use in ("all", "evidence")
-            else None
-        )
+        evidence = read_additive(entry.get("evidence")) if use in ("all", "evidence") else None
         if evidence is not None:
             terms["evidence"] = np.array([evidence.log_odds(numbers) for numbers in ours.numbers])
         if not terms:

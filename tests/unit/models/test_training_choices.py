@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.embedded.heads import DecisionHead
+from models.embedded.heads_evidence import read_additive
 from models.embedded.vision import ATTRIBUTES, VisionFeatures
 from models.embedded.vision_clip import CLIP_CHANNELS
 from models.embedded.vision_motion import MOTION_STATISTICS
@@ -15,7 +18,8 @@ from models.train import mined_candidates, vision_clip
 from models.train.data import claim
 from models.train.mined_candidates import Item, Mined
 from models.train.vision_candidates import TASKS
-from models.train.vision_heads import alarms_of, choose_region
+from models.train.vision_evidence_model import fit_additive, stored
+from models.train.vision_heads import alarms_of, choose_region, evidence_model
 from pipeline.types import Candidate, EventType, Evidence, KeyFrame, Moment, TriggerScore, View
 
 FALL = next(task for task in TASKS if task.name == "fall")
@@ -83,6 +87,39 @@ def test_only_alarms_of_val_on_what_is_real_or_harmless_count() -> None:
     assert len(alarms_of(FALL, alarms("region") + others)) == 24
 
 
+def test_evidence_reads_the_same_once_it_is_stored() -> None:
+    """Given measurements that are 0, 1 or a count, a stored model has each in the bin it was fitted in."""
+    random = np.random.default_rng(1)
+    truth = random.random(400) < 0.5
+    numbers = [
+        {"head_below_hip": float(random.random() < 0.2 + 0.6 * real), "person_count": float(real + index % 3)}
+        for index, real in enumerate(truth)
+    ]
+    fitted = fit_additive(numbers, truth, ["head_below_hip", "person_count"], np.ones(400))
+    read = read_additive(json.loads(json.dumps(stored(fitted))))
+    assert read is not None and len(read.edges["person_count"]) > 1
+    for row in numbers[:20]:
+        assert read.log_odds(row) == pytest.approx(fitted.log_odds(row), abs=2e-4)
+    down = read.log_odds({"head_below_hip": 1.0}) - read.log_odds({"head_below_hip": 0.0})
+    assert down > 0.5
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_evidence_is_learnt_from_alarms(tells: bool) -> None:
+    """Given alarms whose torsos tell real from false, then the model says what those alarms say."""
+    made = []
+    for one in alarms("both", 80):
+        real = one.item.label == "fall"
+        angle = 90.0 if real == tells else 5.0
+        facts = {"torso_angle_deg": angle, "person_count": 1}
+        candidates = [replace(found, evidence=Evidence(facts=facts)) for found in one.candidates]
+        made.append(replace(one, item=replace(one.item, split="train"), candidates=candidates))
+    model = evidence_model(FALL, made)
+    assert model is not None
+    lying = model.log_odds({"torso_angle_deg": 90.0}) - model.log_odds({"torso_angle_deg": 5.0})
+    assert lying > 0.5 if tells else lying < -0.5
+
+
 def test_features_made_otherwise_are_not_mixed_in(tmp_path: Path) -> None:
     """Given a folder of features, when another arithmetic would add to it, then that is one clear line."""
     folder = tmp_path / "scene"
@@ -98,13 +135,13 @@ def test_features_made_otherwise_are_not_mixed_in(tmp_path: Path) -> None:
         claim(older, "vision-1")
 
 
-def test_alarms_mined_with_another_pooling_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alarms_mined_with_another_reading_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     clip = np.zeros((1, CLIP_CHANNELS // 2), np.float32)
     mined = alarm(0, "fight", 0.0, 0.0)
     features = seen([View.CLIP], np.zeros((1, len(ATTRIBUTES))), clip)
     item = Item("p", "clip.mp4", "fight", "train", "scene", "train_clips")
     monkeypatch.setattr(mined_candidates, "load", lambda: [Mined(item, mined.candidates, [features])])
-    with pytest.raises(SystemExit, match="another pooling"):
+    with pytest.raises(SystemExit, match="another reading"):
         vision_clip.of_alarms()
 
 

@@ -14,7 +14,14 @@ import pytest
 
 from models.embedded.heads import DecisionHead
 from models.embedded.vision import ATTRIBUTES, VisionFeatures
-from models.embedded.vision_clip import CLIP_CHANNELS, STILL_CHANNELS, ClipEncoder, StillEncoder, as_clip
+from models.embedded.vision_clip import (
+    CLIP_CHANNELS,
+    STILL_CHANNELS,
+    ClipEncoder,
+    StillEncoder,
+    as_clip,
+    without_scene,
+)
 from models.embedded.vision_clip_net import read_weights
 from models.embedded.vision_motion import MOTION_STATISTICS
 from pipeline.clipview import CLIP_FRAMES, clip_sheet
@@ -58,8 +65,9 @@ def test_the_graph_is_the_network_that_torch_computes(cache_dir: Path) -> None:
     ours, theirs = encoder.encode([one])[0], torch_alone.watch(one)
     assert ours.shape == (CLIP_CHANNELS,)
     # The cached graph holds its weights in half precision. Peaks and changes are of different size.
-    for half in (slice(None, STILL_CHANNELS), slice(STILL_CHANNELS, None)):
-        assert np.abs(ours[half] - theirs[half]).max() < 0.01 * np.abs(theirs[half]).max()
+    parts = (part.reshape(4, STILL_CHANNELS) for part in (ours, theirs))
+    for part, other in zip(*parts, strict=True):
+        assert np.abs(part - other).max() < 0.01 * np.abs(other).max()
     still, _ = still_encoder.encode([one])
     assert np.abs(still - torch_alone.watch_stills([one])).max() < 0.01 * np.abs(still).max()
 
@@ -71,6 +79,19 @@ def test_time_matters(encoder: ClipEncoder) -> None:
     forward, again, back = encoder.encode([clip_sheet(frames), clip_sheet(frames), clip_sheet(frames[::-1])])
     assert np.array_equal(forward, again) and np.abs(forward - back).max() > 0.01
     assert encoder.encode([]).shape == (0, CLIP_CHANNELS)
+
+
+def test_without_the_scene_only_what_moves_is_left() -> None:
+    """Given the same movement before two scenes, what is left of either is the same, and grey elsewhere."""
+    rng = np.random.default_rng(4)
+    left = []
+    for scene in rng.integers(60, 120, (2, 160, 160, 3)):
+        frames = np.repeat(scene[None], CLIP_FRAMES, axis=0)
+        for step in range(CLIP_FRAMES):
+            frames[step, 40:60, 10 * step : 10 * step + 10] += 50
+        left.append(without_scene(frames.astype(np.uint8)))
+    assert np.array_equal(left[0], left[1])
+    assert (left[0][3, 40:60, 30:40] == 228).all() and (left[0][3, 80:] == 128).all()
 
 
 class _Evil:
