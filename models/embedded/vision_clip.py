@@ -44,7 +44,6 @@ WEIGHTS_ID = f"clip-{I3D.sha256[:12]}"
 _FORMAT = 4
 _READING = "peaks-changes-twice"
 """What is read of clips and how the network's map is pooled; features made otherwise do not mix with them."""
-_CONTRAST = 2.0
 _FILE = "{}.xml"
 _NETWORKS = {"clip": build, "still": build_still}
 
@@ -80,6 +79,7 @@ class ClipEncoder:
         found = []
         for sheet in sheets:
             frames = as_clip(sheet)
+            # One at a time: in pairs they are 10 % faster and come out otherwise (OpenVINO 2026).
             readings = (frames, without_scene(frames))
             found.append(np.concatenate([self._network(one[None])["moving"][0] for one in readings]))
         return np.stack(found).astype(np.float32) if found else np.zeros((0, CLIP_CHANNELS), np.float32)
@@ -124,10 +124,10 @@ def without_scene(frames: Image) -> Image:
     Args:
         frames: (n, h, w, 3) uint8.
     """
-    # Sorted bytes are twice as fast as numpy's median.
-    ranked, half = np.sort(frames, axis=0), len(frames) // 2
-    behind = (ranked[(len(frames) - 1) // 2].astype(np.float32) + ranked[half]) / 2
-    left: Image = np.clip(128 + _CONTRAST * (frames - behind), 0, 255).astype(np.uint8)
+    # Sorted bytes are twice as fast as numpy's median; twice the difference needs no fractions.
+    ranked, count = np.sort(frames, axis=0).astype(np.int16), len(frames)
+    behind_twice = ranked[(count - 1) // 2] + ranked[count // 2]
+    left: Image = np.clip(128 + 2 * frames.astype(np.int16) - behind_twice, 0, 255).astype(np.uint8)
     return left
 
 

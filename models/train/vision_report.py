@@ -28,6 +28,7 @@ from models.train.vision_measure import auc, auc_interval, balanced
 REPORTS = Path(__file__).parent / "reports"
 TARGETS = {"fire_smoke": 0.98, "fall": 0.95, "accident": 0.92, "violence": 0.94}
 FLOOR = "floor: frozen features, logistic regression"
+EVIDENCE = "evidence alone"
 HEAD = "head: fine-tuned, regions, evidence, second opinion"
 SCENE_FRAMES = 4
 Figures = dict[str, Any]
@@ -97,11 +98,13 @@ def same_split(stock: Corpus, ours: Corpus, heads: Figures) -> Figures:
         test = ours.pick(question.real + question.false) & (ours.split == "test")
         ways = {
             FLOOR: floor_scores(stock, question),
-            "evidence alone": head_scores(ours, question, heads, use="evidence"),
+            EVIDENCE: head_scores(ours, question, heads, use="evidence"),
             "fine-tuned, full view": head_scores(ours, question, heads, use="full"),
             "fine-tuned, full and region": head_scores(ours, question, heads, use="visual"),
             HEAD: head_scores(ours, question, heads),
         }
+        if not any("evidence" in heads["types"][name] for name in question.event_types):
+            del ways[EVIDENCE]
         out[question.name] = {
             name: auc_interval(truth[test], score[test], ours.group[test]) for name, score in ways.items()
         }

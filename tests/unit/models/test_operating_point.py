@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
-from models.train.vision_calibrate import CEILING, CONFIDENCE, KEEP, dismiss_point, own_point
+from models.embedded.report import LIKELY_PROBABILITY
+from models.embedded.vision import WEIGHTS_DIR
+from models.train.vision_calibrate import CEILING, CONFIDENCE, KEEP, calibrate, dismiss_point, own_point
 
 
 def names(count: int, start: int = 0) -> list[str]:
@@ -46,3 +50,17 @@ def test_no_type_pays_for_the_others() -> None:
     assert own_point(few, names(12)) == pytest.approx(0.2)
     assert own_point(many, names(40)) == pytest.approx(many[2])
     assert own_point(np.array([0.2, 0.3, 0.9]), ["a", "a", "b"]) == pytest.approx(0.2)
+
+
+def test_nobody_is_called_for_what_reports_leave_unclear() -> None:
+    """Given well separated alarms, then a person is called from where reports say "probable", not before."""
+    random = np.random.default_rng(5)
+    rows = [
+        {"split": "val", "truth": real, "log_odds": float(random.normal(5 if real else -5)), "group": f"{i}"}
+        for i, real in enumerate([True, False] * 40)
+    ]
+    assert calibrate(rows)["escalate_at"] == LIKELY_PROBABILITY
+    shipped = json.loads((WEIGHTS_DIR / "calibration.json").read_text())["types"]
+    taught = [entry for entry in shipped.values() if "auc_val" in entry]
+    points = [part["escalate_at"] for entry in taught for part in (entry, entry.get("still", entry))]
+    assert len(points) >= 12 and min(points) >= LIKELY_PROBABILITY
