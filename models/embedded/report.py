@@ -56,8 +56,8 @@ _VEHICLES = ("car", "truck", "bus", "motorcycle", "bicycle")
 ANIMAL_AGREES_AT = 0.3
 _OF_A_BODY = frozenset({EventType.FALL, EventType.VIOLENCE})
 """Alarms that an animal may raise in place of a person."""
-_OF_PRESENCE = frozenset({EventType.INTRUSION, EventType.LOITERING})
-"""Alarms that say nothing but that somebody is there."""
+_OF_PRESENCE = frozenset({EventType.INTRUSION, EventType.LOITERING, EventType.CROWDING})
+"""Alarms that say nothing but that somebody, or a crowd, is there."""
 
 SEEN_WORDS: Mapping[str, str] = {
     "fire": "flames",
@@ -259,7 +259,7 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
         seen = [
             name
             for name in seen
-            if name not in ("fight", "person_down")
+            if name not in ("fight", "person_down", "crowd")
             and (name != "person" or probabilities[name] >= SCENERY_ALONE_AT)
         ]
     if reading is Reading.FALSE:

@@ -368,6 +368,16 @@ def test_a_person_is_not_claimed_where_detectors_found_an_animal(event):
     assert report.gather(inquiry(event, {}, {}), sure).reading is report.Reading.REAL
 
 
+def test_a_crowd_is_claimed_only_where_somebody_was_found():
+    """Given a hall full of furniture, When no detector found a person, Then the crowd is only suspected."""
+    sure = Score(5.0, {"crowd": 0.97, "person": 0.6})
+    empty, busy = ({"person_count": count, "crowd_density": 0.0} for count in (0, 4))
+    found = report.gather(inquiry(EventType.CROWDING, empty, {}), sure)
+    assert found.reading is report.Reading.UNCLEAR and "crowd" not in found.seen
+    counted = report.gather(inquiry(EventType.CROWDING, busy, {"person": 4}), sure)
+    assert counted.reading is report.Reading.REAL
+
+
 def test_an_intruder_is_claimed_only_where_one_was_found():
     """Given something in the zone, When no detector found a person, Then the intrusion is only suspected."""
     sure = Score(5.0, {"person": 0.97})
