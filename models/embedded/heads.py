@@ -260,9 +260,7 @@ class DecisionHead:
             return self._flow.log_odds(features.motion[known]) if known and self._flow else None
         if head.evidence is None:
             return None
-        full = next((frame for frame in key_frames if frame.view is View.FULL), None)
-        aspect = full.width / max(full.height, 1) if full is not None else 16 / 9
-        return head.evidence.log_odds(evidence_numbers(evidence, aspect))
+        return head.evidence.log_odds(evidence_numbers(evidence))
 
     def _attributes(
         self, features: VisionFeatures, key_frames: Sequence[KeyFrame], clip: float | None

@@ -13,60 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.types import Array, Evidence, SeenObject
+from pipeline.types import Array, Evidence
 
 ANIMALS = frozenset(["dog", "cat", "horse", "cow", "sheep", "bird", "bear", "elephant", "zebra", "giraffe"])
-VEHICLES = frozenset(["car", "truck", "bus", "motorcycle", "bicycle", "train"])
-BAGS = frozenset(("suitcase", "backpack", "handbag"))
-FACT_NAMES = (
-    "torso_angle_deg",
-    "box_aspect",
-    "head_below_hip",
-    "pose_score",
-    "low_in_frame",
-    "person_count",
-    "vehicle_count",
-    "vehicle_overlap",
-    "people_overlap",
-    "people_distance",
-    "crowd_density",
-    "animal_label_near",
-)
+FACT_NAMES = ("torso_angle_deg", "box_aspect", "head_below_hip", "pose_score", "person_count")
 """Facts that a single picture can give too, so that the corpus can teach what they mean."""
-OBJECT_NAMES = (
-    "pose_seen",
-    "person_score",
-    "person_height",
-    "person_aspect",
-    "animal_score",
-    "bed_score",
-    "seat_score",
-    "bed_under_person",
-    "vehicle_score",
-    "vehicle_size",
-    "bag_score",
-)
+OBJECT_NAMES = ("pose_seen", "person_score", "animal_score")
 NAMES = FACT_NAMES + OBJECT_NAMES
 
 
-def _best(objects: Sequence[SeenObject], labels: frozenset[str]) -> SeenObject | None:
-    return max((o for o in objects if o.label in labels), key=lambda o: o.score, default=None)
-
-
-def _covered(inner: SeenObject, outer: SeenObject) -> float:
-    width = min(inner.box[2], outer.box[2]) - max(inner.box[0], outer.box[0])
-    height = min(inner.box[3], outer.box[3]) - max(inner.box[1], outer.box[1])
-    area = (inner.box[2] - inner.box[0]) * (inner.box[3] - inner.box[1])
-    return max(0.0, width) * max(0.0, height) / max(area, 1e-6)
-
-
-def evidence_numbers(evidence: Evidence, aspect: float) -> dict[str, float]:
-    """Every measurement of ``NAMES``, NaN where there is none.
-
-    Args:
-        evidence: What the detectors measured.
-        aspect: Width over height of the full frame in pixels, to give box shapes their true form.
-    """
+def evidence_numbers(evidence: Evidence) -> dict[str, float]:
+    """Every measurement of ``NAMES``, NaN where there is none."""
     numbers = dict.fromkeys(NAMES, math.nan)
     for name in FACT_NAMES:
         value = evidence.facts.get(name)
@@ -75,29 +32,8 @@ def evidence_numbers(evidence: Evidence, aspect: float) -> dict[str, float]:
     if not math.isnan(numbers["person_count"]):
         # Only where people were looked for: another detector's alarm brings no measurements.
         numbers["pose_seen"] = float(not math.isnan(numbers["torso_angle_deg"]))
-    objects = evidence.objects
-    person = _best(objects, frozenset(("person",)))
-    bed = _best(objects, frozenset(("bed", "couch")))
-    seat = _best(objects, frozenset(("chair", "bench")))
-    vehicle, animal, bag = _best(objects, VEHICLES), _best(objects, ANIMALS), _best(objects, BAGS)
-    for name, found in (
-        ("person_score", person),
-        ("animal_score", animal),
-        ("bed_score", bed),
-        ("seat_score", seat),
-        ("vehicle_score", vehicle),
-        ("bag_score", bag),
-    ):
-        numbers[name] = found.score if found is not None else 0.0
-    if person is not None:
-        width, height = person.box[2] - person.box[0], person.box[3] - person.box[1]
-        numbers["person_height"] = height
-        numbers["person_aspect"] = width * aspect / max(height, 1e-6)
-        numbers["bed_under_person"] = _covered(person, bed) if bed is not None else 0.0
-    if vehicle is not None:
-        numbers["vehicle_size"] = math.sqrt(
-            max(0.0, (vehicle.box[2] - vehicle.box[0]) * (vehicle.box[3] - vehicle.box[1]))
-        )
+    for name, labels in (("person_score", frozenset(("person",))), ("animal_score", ANIMALS)):
+        numbers[name] = max((seen.score for seen in evidence.objects if seen.label in labels), default=0.0)
     return numbers
 
 

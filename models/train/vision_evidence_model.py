@@ -6,31 +6,18 @@ them, and dropped at random while fitting, since no trigger gives all of them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from models.embedded.heads_evidence import ANIMALS, FACT_NAMES, VEHICLES, AdditiveModel, evidence_numbers
+from models.embedded.heads_evidence import FACT_NAMES, AdditiveModel, evidence_numbers
 from models.train.evidence_features import Seen
 from pipeline.detect.posture import pose_of, posture
-from pipeline.types import Box, Evidence, JsonScalar, Poses, SeenObject
+from pipeline.types import Evidence, JsonScalar, Poses, SeenObject
 
 _SEEN = 0.35
 _LEAST_KNOWN = 20
-
-
-def _overlap(a: Box, b: Box) -> float:
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
-    return max(0.0, width) * max(0.0, height) / max(smaller, 1e-6)
-
-
-def _gap(a: Box, b: Box, aspect: float) -> float:
-    dx = max(0.0, max(a[0], b[0]) - min(a[2], b[2])) * aspect
-    dy = max(0.0, max(a[1], b[1]) - min(a[3], b[3]))
-    return math.hypot(dx, dy) / max(a[3] - a[1], b[3] - b[1], 1e-6)
 
 
 def _pose_facts(seen: Seen) -> dict[str, JsonScalar]:
@@ -71,30 +58,13 @@ def _pose_facts(seen: Seen) -> dict[str, JsonScalar]:
     return best
 
 
-def evidence_of(seen: Seen) -> Evidence:
-    """Evidence as a trigger would give it for a single picture."""
-    width, height = seen["size"]
-    aspect = width / height
-    objects = tuple(SeenObject(label, score, box, 0.0) for label, score, box in seen["objects"])
-    people = [o.box for o in objects if o.label == "person" and o.score >= _SEEN]
-    vehicles = [o.box for o in objects if o.label in VEHICLES and o.score >= _SEEN]
-    facts = _pose_facts(seen)
-    facts["person_count"] = max(len(people), sum(score >= 0.2 for score, _, _ in seen["people"]))
-    facts["vehicle_count"] = len(vehicles)
-    for name, boxes in (("people", people), ("vehicle", vehicles)):
-        pairs = [(a, b) for i, a in enumerate(boxes) for b in boxes[:i]]
-        if pairs:
-            facts[f"{name}_overlap"] = max(_overlap(a, b) for a, b in pairs)
-            if name == "people":
-                facts["people_distance"] = min(_gap(a, b, aspect) for a, b in pairs)
-    facts["crowd_density"] = min(1.0, sum((b[2] - b[0]) * (b[3] - b[1]) for b in people))
-    facts["animal_label_near"] = any(o.label in ANIMALS and o.score >= 0.3 for o in objects)
-    return Evidence(objects=objects, facts=facts)
-
-
 def numbers_of(seen: Seen) -> dict[str, float]:
-    """The measurements of one picture."""
-    return evidence_numbers(evidence_of(seen), seen["size"][0] / seen["size"][1])
+    """The measurements of one picture, as a trigger would give them."""
+    objects = tuple(SeenObject(label, score, box, 0.0) for label, score, box in seen["objects"])
+    people = sum(seen.label == "person" and seen.score >= _SEEN for seen in objects)
+    posed = sum(score >= 0.2 for score, _, _ in seen["people"])
+    facts = _pose_facts(seen) | {"person_count": max(people, posed)}
+    return evidence_numbers(Evidence(objects=objects, facts=facts))
 
 
 def bin_edges(values: np.ndarray, bins: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from models.train.vision_calibrate import HARMLESS, LEAST_ROWS, REAL
 from models.train.vision_candidates import TASKS, Corpus, Task, load_corpus
 from models.train.vision_evidence_model import fit_additive, stored
 from models.train.vision_measure import auc, balanced
-from pipeline.types import Candidate, EventType, View
+from pipeline.types import Candidate, EventType
 
 REGIONS = (0.0, 0.25, 0.5, 0.75)
 _RIDGE = 1.0
@@ -63,8 +63,7 @@ class Alarm:
 
     def numbers(self) -> dict[str, float]:
         """Its measurements."""
-        full = next(frame for frame in self.candidate.key_frames if frame.view is View.FULL)
-        return evidence_numbers(self.candidate.evidence, full.width / max(full.height, 1))
+        return evidence_numbers(self.candidate.evidence)
 
 
 def alarms_of(task: Task, mined: Sequence[Mined], split: str = "val") -> list[Alarm]:

@@ -157,11 +157,16 @@ def test_missing_measurements_add_nothing():
     assert [model.log_odds({"a": value}) for value in (0.0, 1.5, 9.0)] == [-1.0, 0.5, 2.0]
 
 
-def test_box_shape_is_true_to_the_picture():
-    evidence = Evidence(objects=(SeenObject("person", 0.9, (0.0, 0.0, 0.5, 0.5), 0.0),))
-    assert evidence_numbers(evidence, 2.0)["person_aspect"] == pytest.approx(2.0)
-    assert math.isnan(evidence_numbers(Evidence(), 2.0)["person_aspect"])
-    assert evidence_numbers(Evidence(), 2.0)["person_score"] == 0.0
+def test_only_what_was_measured_is_evidence():
+    """Given another detector's alarm without measurements, then nothing is said of poses; a look says it."""
+    dog = SeenObject("dog", 0.7, (0.0, 0.0, 0.5, 0.5), 0.0)
+    told = evidence_numbers(Evidence(objects=(dog,)))
+    assert math.isnan(told["pose_seen"]) and math.isnan(told["torso_angle_deg"])
+    assert (told["animal_score"], told["person_score"]) == (0.7, 0.0)
+    assert evidence_numbers(Evidence(facts={"person_count": 0}))["pose_seen"] == 0.0
+    facts = {"person_count": 1, "torso_angle_deg": 85, "head_below_hip": True}
+    lying = evidence_numbers(Evidence(facts=facts))
+    assert (lying["pose_seen"], lying["torso_angle_deg"], lying["head_below_hip"]) == (1.0, 85.0, 1.0)
 
 
 def test_damaged_heads_are_refused(tmp_path):
