@@ -134,7 +134,7 @@ class FallTrigger:
         if not fell and not (lying >= self.params.lying_alone and lay_s >= self.params.lying_alone_s):
             return []
         descent = person.descent if fell else 0.0
-        measured = self._facts(scene, track, standing, stance)
+        measured = _measured(scene, box, stance)
         measured |= {
             facts.DESCENT: round(descent, 2),
             facts.STILL_S: round(t_s - person.still_since_s, 1) if person.still_since_s else 0.0,
@@ -155,9 +155,8 @@ class FallTrigger:
         gone = any(_at_edge(scene.norm(box)) for box in (track.box, track.predicted))
         if missing < self.params.vanish_s or not recent or gone:
             return []
-        standing = standing_height(track)
         animal = any(_inside(box, track.box) for box in scene.boxes(ANIMALS, 0.2))
-        measured = self._facts(scene, track, standing, None)
+        measured = _measured(scene, track.box, None)
         measured |= {
             facts.DESCENT: round(person.descent, 2),
             facts.PERSON_VANISHED: True,
@@ -178,12 +177,6 @@ class FallTrigger:
         if down >= self.params.still_attribute:
             firings.append(Firing(0.2 + 0.7 * down, _LOOKS_DOWN, measured, None))
         return max(firings, key=lambda firing: firing.score, default=None)
-
-    def _facts(
-        self, scene: Scene, track: Track, standing: float, stance: Posture | None
-    ) -> dict[str, JsonScalar]:
-        people = sum(1 for other in scene.tracks if other.group == "person")
-        return _measured(scene, track.box, stance) | {facts.PERSON_COUNT: max(1, people)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,16 @@ def test_fall_fires_with_what_it_measured() -> None:
     assert set(best.facts) <= facts.ALL
 
 
+def test_only_who_is_seen_at_once_is_counted() -> None:
+    """Given somebody who was lost from view before another falls, then one person is counted, not two."""
+    stream, trigger = Stream(), FallTrigger()
+    other = person(260, 60, 30, 100)
+    boxes = [[seen, other] if i < 7 else [seen] for i, seen in enumerate(fall_boxes())]
+    fired = [trigger.update(stream.scene(both)) for both in boxes]
+    assert len(stream.tracker.tracks) == 2
+    assert {firing.facts[facts.PERSON_COUNT] for firing in fired if firing} == {1}
+
+
 def test_walking_towards_the_camera_is_no_fall() -> None:
     stream, trigger = Stream(), FallTrigger()
     boxes = [person(140 - i, 40 + 3 * i, 30 + i, 90 + 3 * i) for i in range(20)]
