@@ -33,7 +33,7 @@ def evidence_numbers(evidence: Evidence) -> dict[str, float]:
         # Only where people were looked for: another detector's alarm brings no measurements.
         numbers["pose_seen"] = float(not math.isnan(numbers["torso_angle_deg"]))
     for name, labels in (("person_score", frozenset(("person",))), ("animal_score", ANIMALS)):
-        numbers[name] = max((seen.score for seen in evidence.objects if seen.label in labels), default=0.0)
+        numbers[name] = max((one.score for one in evidence.objects if one.label in labels), default=0.0)
     return numbers
 
 

@@ -61,7 +61,7 @@ def _pose_facts(seen: Seen) -> dict[str, JsonScalar]:
 def numbers_of(seen: Seen) -> dict[str, float]:
     """The measurements of one picture, as a trigger would give them."""
     objects = tuple(SeenObject(label, score, box, 0.0) for label, score, box in seen["objects"])
-    people = sum(seen.label == "person" and seen.score >= _SEEN for seen in objects)
+    people = sum(one.label == "person" and one.score >= _SEEN for one in objects)
     posed = sum(score >= 0.2 for score, _, _ in seen["people"])
     facts = _pose_facts(seen) | {"person_count": max(people, posed)}
     return evidence_numbers(Evidence(objects=objects, facts=facts))

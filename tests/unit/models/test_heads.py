@@ -169,6 +169,24 @@ def test_only_what_was_measured_is_evidence():
     assert (lying["pose_seen"], lying["torso_angle_deg"], lying["head_below_hip"]) == (1.0, 85.0, 1.0)
 
 
+def test_lying_speaks_for_a_fall_and_standing_against_it():
+    """Given the heads that ship, then each bin of their evidence means what it was fitted to mean."""
+    head = DecisionHead()._types[EventType.FALL]
+    evidence, centre = head.evidence, head.terms["evidence"]["centre"]
+    assert evidence is not None
+    for name in ("head_below_hip", "pose_seen"):
+        assert [0 < edge < 1 for edge in evidence.edges[name]] == [True], name
+    stance = {"person_count": 1, "pose_score": 0.6}
+    person = (SeenObject("person", 0.6, (0.2, 0.2, 0.4, 0.8), 0.0),)
+    lying = stance | {"torso_angle_deg": 85, "box_aspect": 2.0, "head_below_hip": True}
+    standing = stance | {"torso_angle_deg": 5, "box_aspect": 0.4, "head_below_hip": False}
+    odds = [
+        evidence.log_odds(evidence_numbers(Evidence(objects=person, facts=facts)))
+        for facts in (lying, standing)
+    ]
+    assert odds[0] > centre + 1 > centre > odds[1]
+
+
 def test_damaged_heads_are_refused(tmp_path):
     with pytest.raises(ModelMissing, match="decision heads"):
         DecisionHead(tmp_path)
