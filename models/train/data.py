@@ -16,6 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
 
 from models.embedded.vision import ATTRIBUTES
 from pipeline.clipview import squared
@@ -24,6 +25,10 @@ from pipeline.types import Array, Box, Image
 ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / ".train"
 """Caches, checkpoints and logs of training; not part of the repository."""
+
+CONFIGS = Path(__file__).parent / "configs"
+FOLDS, FOLDS_DIR = 3, WORK / "folds"
+"""Networks that leave a part of train out (``vision_finetune --folds``), to see that part with."""
 
 MADE_BY = "made_by.txt"
 
@@ -147,6 +152,15 @@ def _row(line: Mapping[str, str]) -> Row:
         tuple(boxes),
         line["caption"],
     )
+
+
+def fold_of_groups(rows: Sequence[Row], count: int) -> dict[str, int]:
+    """By group of the train split, the fold 0..count-1 it is left out in; labels spread evenly over folds."""
+    train = [row for row in rows if row.split == "train"]
+    split = StratifiedGroupKFold(count, shuffle=True, random_state=0).split(
+        train, [row.label for row in train], [row.group for row in train]
+    )
+    return {train[index].group: fold for fold, (_, left_out) in enumerate(split) for index in left_out}
 
 
 def image(row: Row, folder: Path) -> Image:

@@ -22,12 +22,11 @@ from torch import nn
 
 from models.embedded.vision_net import INPUT_PX, PIXEL_MEAN, PIXEL_SCALE
 from models.train import data, evidence_features
+from models.train.data import CONFIGS
 from models.train.malloc import keep_memory
 from models.train.vision_export import stock_network
 from models.train.vision_views import training_view
 from pipeline.types import Image
-
-CONFIGS = Path(__file__).parent / "configs"
 
 
 class Trunk(nn.Module):
@@ -126,6 +125,7 @@ def main() -> None:
         mask=np.stack(masks),
         label=[rows[index].label for index, _ in plan],
         source=[rows[index].source for index, _ in plan],
+        group=[rows[index].group for index, _ in plan],
     )
     fill(out, config["cut"], [maker(index, round_) for index, round_ in plan])
 

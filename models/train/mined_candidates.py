@@ -4,6 +4,9 @@ Heads and operating points belong to alarms as triggers raise them, not to pictu
 a picture of a sofa becomes a fall alarm only if the fall trigger fires on it, and then with that trigger's
 region.
 
+Pictures of train are seen by stills networks that never saw their scene (``vision_finetune --folds``), so
+that what is said of them may be weighed and calibrated like what is said of val.
+
 ``python -m models.train.mined_candidates [--shard I/N]`` appends to ``.train/mined/``; resumable, with
 progress. ``load()`` reads all of it.
 """
@@ -16,15 +19,15 @@ import json
 import pickle
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from models.embedded.views import looked_at
-from models.embedded.vision import VisionEncoder, VisionFeatures
+from models.embedded.vision import MANIFEST, VisionEncoder, VisionFeatures
 from models.embedded.vision_clip import CLIP_CHANNELS, ClipEncoder
 from models.embedded.vision_scene import SCENE_CHANNELS, SceneEncoder
 from models.train import data
@@ -115,16 +118,38 @@ def load() -> list[Mined]:
 
 @dataclass(frozen=True, slots=True)
 class Eyes:
-    """What features are made with."""
+    """What features are made with; ``left_out``: by scene of train, the encoder that was not taught it."""
 
     encoder: VisionEncoder
     scene: SceneEncoder
     clip: ClipEncoder
+    left_out: Mapping[str, VisionEncoder] = field(default_factory=dict)
 
     @property
     def features_id(self) -> str:
         """Names of all weights and their arithmetic."""
-        return "+".join(one.features_id for one in (self.encoder, self.scene, self.clip))
+        others = dict.fromkeys(one.features_id for one in self.left_out.values())
+        return "+".join([*(one.features_id for one in (self.encoder, self.scene, self.clip)), *others])
+
+    def unspoilt(self, item: Item) -> Eyes:
+        """Eyes that have not seen the scene of an item."""
+        return replace(self, encoder=self.left_out.get(item.group, self.encoder))
+
+
+def left_out(cache: Path, threads: int) -> dict[str, VisionEncoder]:
+    """By scene of train, the encoder that was trained on the others.
+
+    Raises:
+        SystemExit: They have not been trained.
+    """
+    found = [data.FOLDS_DIR / str(fold) for fold in range(data.FOLDS)]
+    if not all((folder / MANIFEST).is_file() for folder in found):
+        raise SystemExit(
+            f"{data.FOLDS_DIR} lacks networks: run python -m models.train.vision_finetune --folds"
+        )
+    encoders = [VisionEncoder(cache, threads, weights_dir=folder) for folder in found]
+    fold_of = data.fold_of_groups(data.read_rows(), data.FOLDS)
+    return {group: encoders[fold] for group, fold in fold_of.items()}
 
 
 def features_of(candidate: Candidate, store: MemoryStore, eyes: Eyes) -> VisionFeatures:
@@ -166,7 +191,8 @@ def mine(wanted: list[Item], eyes: Eyes, threads: int) -> Iterator[Mined]:
             for one in stage1.run(source, camera=Path(item.path).name)
         ]
         source.close()
-        yield Mined(item, candidates, [features_of(one, store, eyes) for one in candidates])
+        unspoilt = eyes.unspoilt(item)
+        yield Mined(item, candidates, [features_of(one, store, unspoilt) for one in candidates])
         store.held.clear()
 
 
@@ -182,14 +208,18 @@ def main() -> None:
     index, count = (int(part) for part in arguments.shard.split("/"))
     cv2.setNumThreads(1)
     cache, threads = data.WORK / "cache", arguments.threads
-    eyes = Eyes(VisionEncoder(cache, threads), SceneEncoder(cache, threads), ClipEncoder(cache, threads))
+    eyes = Eyes(
+        VisionEncoder(cache, threads),
+        SceneEncoder(cache, threads),
+        ClipEncoder(cache, threads),
+        left_out(cache, threads),
+    )
     data.claim(FOLDER, eyes.features_id)
     done = {mined.item.name for mined in load()} if any(FOLDER.glob("*.pkl")) else set()
     wanted = [item for item in items() if item.name not in done and item.split in arguments.splits]
     if arguments.clips:
         wanted = [item for item in wanted if item.source == "train_clips"]
-    # Clips and val first: they decide operating points; test reports; train teaches evidence models only, as
-    # the encoder has learned its pictures.
+    # Clips and val first: they decide the most.
     order = {"val": 0, "test": 1, "train": 2}
     wanted.sort(key=lambda item: (order[item.split], item.source != "train_clips"))
     wanted = wanted[index::count]

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from torch import nn
 
+from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR
 from models.embedded.vision_net import FORMAT
+from models.train.data import CONFIGS, WORK
+from models.train.vision_manifest import FILES, commit, write_manifest
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -129,13 +132,25 @@ def finetuned_network(state: Mapping[str, torch.Tensor], cut: int, blend: float)
     return network
 
 
+def export(state: Mapping[str, torch.Tensor], stream: str, folder: Path, blend: float = 1.0) -> Path:
+    """Write fine-tuned weights of a stream into a weights folder, with its manifest.
+
+    Args:
+        state: What ``vision_finetune`` trained.
+        stream: ``stills`` or ``motion``.
+        folder: Made where it is not there.
+        blend: Share of ours against stock weights, 0..1.
+    """
+    config = (CONFIGS / {"stills": "vision.yaml", "motion": "vision_motion.yaml"}[stream]).read_text()
+    network = finetuned_network(state, int(yaml.safe_load(config)["cut"]), blend)
+    classifier = (state["classifier.weight"].numpy(), state["classifier.bias"].numpy())
+    described = {"training": commit(), "blend": str(blend), "config": config}
+    write(folder / FILES[stream], network, classifier, ATTRIBUTES, described)
+    return write_manifest(folder)
+
+
 def main() -> None:
     """Write the stock weights, or those of a finished fine-tuning."""
-    from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR
-    from models.train.data import WORK
-    from models.train.features import CONFIGS
-    from models.train.vision_manifest import FILES, commit, write_manifest
-
     parser = argparse.ArgumentParser(description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--stock", action="store_true", help="ImageNet weights, attribute head at zero")
@@ -145,18 +160,13 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.stock:
         empty = (np.zeros((len(ATTRIBUTES), 1280)), np.zeros(len(ATTRIBUTES)))
-        written = arguments.out / FILES["stills"]
-        write(written, stock_network(), empty, ATTRIBUTES, {"training": "none: ImageNet weights"})
+        file = arguments.out / FILES["stills"]
+        write(file, stock_network(), empty, ATTRIBUTES, {"training": "none: ImageNet weights"})
+        manifest = write_manifest(arguments.out)
     else:
-        name = {"stills": "vision.yaml", "motion": "vision_motion.yaml"}[arguments.stream]
-        config = (CONFIGS / name).read_text()
         state = torch.load(WORK / f"finetuned-{arguments.stream}.pt", weights_only=True)
-        network = finetuned_network(state, int(yaml.safe_load(config)["cut"]), arguments.blend)
-        classifier = (state["classifier.weight"].numpy(), state["classifier.bias"].numpy())
-        written = arguments.out / FILES[arguments.stream]
-        described = {"training": commit(), "blend": str(arguments.blend), "config": config}
-        write(written, network, classifier, ATTRIBUTES, described)
-    print(f"wrote {written} and {write_manifest(arguments.out)}")
+        manifest = export(state, arguments.stream, arguments.out, arguments.blend)
+    print(f"wrote {manifest}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 ``python -m models.train.vision_finetune [--stream motion]``: resumable, seeded, shows progress, writes the
 averaged weights (EMA) to ``.train/finetuned-STREAM.pt``. Batch norm keeps its ImageNet statistics.
+
+``--folds`` trains a stills network for each third of the scenes of train, on the other two, and writes it to
+``.train/folds/N``: with them ``mined_candidates`` sees train pictures as a network does that never saw them,
+so that their alarms can be weighed and calibrated like those of val.
 """
 
 from __future__ import annotations
@@ -20,12 +24,12 @@ import yaml
 from accelerate import Accelerator
 from torch import nn
 
-from models.embedded.vision import ATTRIBUTES
+from models.embedded.vision import ATTRIBUTES, MANIFEST
 from models.embedded.vision_net import CHANNELS
-from models.train.data import WORK
-from models.train.features import CONFIGS
+from models.train import data
+from models.train.data import CONFIGS, WORK
 from models.train.malloc import keep_memory
-from models.train.vision_export import stock_network
+from models.train.vision_export import export, stock_network
 
 
 class Upper(nn.Module):
@@ -166,24 +170,51 @@ def train(
     return average
 
 
+def train_folds(maps: np.ndarray, labels: Any, config: dict[str, Any]) -> None:
+    """One stills network a fold of the scenes of train, trained on the others; folds that are there stay."""
+    fold_of = data.fold_of_groups(data.read_rows(), data.FOLDS)
+    left_out = np.array([fold_of[group] for group in labels["group"]])
+    for fold in range(data.FOLDS):
+        out = data.FOLDS_DIR / str(fold)
+        if (out / MANIFEST).is_file():
+            continue
+        print(f"fold {fold + 1} of {data.FOLDS}", file=sys.stderr)
+        order = passes_over(np.flatnonzero(left_out != fold), config)
+        checkpoint = WORK / f"checkpoint-fold-{fold}.pt"
+        model = train(maps, labels["target"], labels["mask"], config, order, checkpoint=checkpoint)
+        export(model.state_dict(), "stills", out)
+        checkpoint.unlink(missing_ok=True)
+
+
+def passes_over(usable: np.ndarray, config: dict[str, Any]) -> np.ndarray:
+    """Rows in the order they are trained on, shuffled anew in each pass."""
+    random = np.random.default_rng(config["seed"])
+    whole = [random.permutation(usable) for _ in range(math.ceil(config["passes"]))]
+    return np.concatenate(whole)[: round(config["passes"] * len(usable))]
+
+
 def main() -> None:
     """Train one stream on its cached views."""
     keep_memory()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stream", choices=("stills", "motion"), default="stills")
+    parser.add_argument("--folds", action="store_true", help="stills networks that leave scenes out")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
+    if arguments.folds and arguments.stream != "stills":
+        parser.error("--folds is for the stills network only")
     torch.set_num_threads(arguments.threads)
     name = {"stills": "vision.yaml", "motion": "vision_motion.yaml"}[arguments.stream]
     config = yaml.safe_load((CONFIGS / name).read_text())
     folder = WORK / f"trunk-{arguments.stream}"
     maps = np.load(folder / "maps.npy", mmap_mode="r")
     labels = np.load(folder / "labels.npz")
-    random = np.random.default_rng(config["seed"])
+    if arguments.folds:
+        train_folds(maps, labels, config)
+        return
     # Views of val clips are cached too, for cross-validation; the shipped weights never see them.
     usable = np.flatnonzero(labels["split"] == "train") if "split" in labels else np.arange(len(maps))
-    whole = [random.permutation(usable) for _ in range(math.ceil(config["passes"]))]
-    order = np.concatenate(whole)[: round(config["passes"] * len(usable))]
+    order = passes_over(usable, config)
     checkpoint = WORK / f"checkpoint-{arguments.stream}.pt"
     model = train(maps, labels["target"], labels["mask"], config, order, checkpoint=checkpoint)
     out = WORK / f"finetuned-{arguments.stream}.pt"

@@ -24,7 +24,8 @@ from sklearn.preprocessing import StandardScaler
 
 from models.embedded.vision import ATTRIBUTES, prepare
 from models.train import data
-from models.train.features import CONFIGS, trunk_runner
+from models.train.data import CONFIGS
+from models.train.features import trunk_runner
 from models.train.malloc import keep_memory
 from models.train.vision_finetune import Upper, train
 from models.train.vision_motion_views import MOMENTS, moments, moving_box, read_clips

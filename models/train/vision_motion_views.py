@@ -19,7 +19,8 @@ import yaml
 
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionEncoder
 from models.train import data, evidence_features
-from models.train.features import CONFIGS, fill
+from models.train.data import CONFIGS
+from models.train.features import fill
 from models.train.malloc import keep_memory
 from pipeline.detect.keyframes import MOTION_STEP_S, motion_view
 from pipeline.types import Box, Image, View

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from pipeline.types import Array, Box
+
+SURE_ALONE = 0.6
+"""A detection of this score is a thing of its own, whatever it lies on."""
+SAME_THING = 0.65
+"""Share of the smaller box that lies on the other from which on both may show one thing."""
 
 
 def area(box: Box) -> float:
@@ -41,6 +46,27 @@ def union(boxes: Iterable[Box]) -> Box:
 def centre(box: Box) -> tuple[float, float]:
     """Middle of a box."""
     return ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+
+
+def apart(boxes: Sequence[Box], scores: Sequence[float]) -> list[int]:
+    """Which boxes are surely different things: a weak one that mostly lies on a stronger one may be the same.
+
+    Detectors often give somebody who moves or lies a second, weaker box of half the body. Somebody who stands
+    behind another looks alike, so this is for statements of the kind "at least so many", not for tracks.
+
+    Args:
+        boxes: Of things of one kind.
+        scores: Of the detector, 0..1, one for each box.
+
+    Returns:
+        Indices of the boxes that count, strongest first.
+    """
+    counted: list[int] = []
+    for index in sorted(range(len(boxes)), key=lambda row: -scores[row]):
+        doubtful = scores[index] < SURE_ALONE
+        if not doubtful or all(overlap(boxes[index], boxes[other]) < SAME_THING for other in counted):
+            counted.append(index)
+    return counted
 
 
 def iou_matrix(one: Array, other: Array, buffer: float = 0.0) -> Array:

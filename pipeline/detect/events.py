@@ -11,6 +11,8 @@ from pipeline.detect.scene import Firing, Scene, Trigger
 from pipeline.types import Box, Frame, JsonScalar, Moment, SeenObject
 
 _MINIMA = frozenset({facts.PEOPLE_DISTANCE})
+LEAST_SCORE = 0.3
+"""Weaker detections are neither counted nor shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +172,15 @@ def merge_facts(kept: dict[str, JsonScalar], new: Mapping[str, JsonScalar]) -> N
 def note_objects(event: Event, scene: Scene) -> None:
     """Remember what the detector saw: each object at its strongest, and the largest counts."""
     by_box = {track.box: track.track_id for track in scene.seen}
-    counts: dict[str, int] = {}
+    labels = {
+        label
+        for label, score in zip(scene.detections.label, scene.detections.score, strict=True)
+        if score >= LEAST_SCORE
+    }
+    counts = {label: scene.count_apart(frozenset({label}), LEAST_SCORE) for label in sorted(labels)}
     for row, (label, score) in enumerate(zip(scene.detections.label, scene.detections.score, strict=True)):
-        if score < 0.3:
+        if score < LEAST_SCORE:
             continue
-        counts[label] = counts.get(label, 0) + 1
         x1, y1, x2, y2 = (float(value) for value in scene.detections.xyxy[row])
         box: Box = (x1, y1, x2, y2)
         track = by_box.get(box)

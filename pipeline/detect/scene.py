@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from pipeline.detect.boxes import apart
 from pipeline.detect.motion import Motion
 from pipeline.detect.tracker import Track
 from pipeline.types import Box, Detections, EventType, Frame, Image, JsonScalar, Poses
@@ -63,6 +64,15 @@ class Scene:
         """A pixel box as shares of the frame."""
         width, height = self.width, self.height
         return (box[0] / width, box[1] / height, box[2] / width, box[3] / height)
+
+    def count_apart(self, labels: frozenset[str], min_score: float) -> int:
+        """At least how many things of some labels there are: doubtful second boxes of one are not counted."""
+        scores = [
+            float(score)
+            for label, score in zip(self.detections.label, self.detections.score, strict=True)
+            if label in labels and score >= min_score
+        ]
+        return len(apart(self.boxes(labels, min_score), scores))
 
     def boxes(self, labels: frozenset[str], min_score: float) -> list[Box]:
         """Pixel boxes of detections with one of some labels."""

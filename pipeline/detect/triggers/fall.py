@@ -208,7 +208,7 @@ def _measured(scene: Scene, box: Box, stance: Posture | None) -> dict[str, JsonS
     result: dict[str, JsonScalar] = {
         facts.BOX_ASPECT: round((box[2] - box[0]) / max(box[3] - box[1], 1.0), 2),
         facts.LOW_IN_FRAME: round(box[3] / scene.height, 2),
-        facts.PERSON_COUNT: max(1, len(scene.boxes(PEOPLE, 0.3))),
+        facts.PERSON_COUNT: max(1, scene.count_apart(PEOPLE, 0.3)),
     }
     if stance is not None:
         result |= {

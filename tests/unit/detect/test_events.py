@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.detect import facts
-from pipeline.detect.events import Event, EventBuilder, merge_facts
+from pipeline.detect.events import Event, EventBuilder, merge_facts, note_objects
 from pipeline.detect.keyframes import FrameRing
 from pipeline.detect.scene import Firing, Scene
 from pipeline.types import EventType, JsonScalar, Moment
@@ -80,3 +80,18 @@ def test_extremes_of_measurements_are_kept() -> None:
     kept: dict[str, JsonScalar] = {"fire_pixels": 0.2, "people_distance": 0.5, "person_vanished": False}
     merge_facts(kept, {"fire_pixels": 0.1, "people_distance": 0.1, "person_vanished": True, "still_s": 2.0})
     assert kept == {"fire_pixels": 0.2, "people_distance": 0.1, "person_vanished": True, "still_s": 2.0}
+
+
+def test_a_weak_second_box_on_a_person_is_not_counted_as_another() -> None:
+    sure, half = (100.0, 40.0, 160.0, 220.0), (110.0, 120.0, 175.0, 218.0)
+    beside = (200.0, 40.0, 250.0, 220.0)
+    event = Event(Scripted({}), 0.0, 0.0, Firing(0.5, "", {}), {})
+    note_objects(event, Stream().scene([("person", 0.9, sure), ("person", 0.4, half)]))
+    assert event.counts == {"person": 1}
+    # Somebody half hidden whom the detector is sure of counts, as does a weak one who stands apart.
+    note_objects(event, Stream().scene([("person", 0.9, sure), ("person", 0.8, half)]))
+    assert event.counts == {"person": 2}
+    note_objects(
+        event, Stream().scene([("person", 0.9, sure), ("person", 0.8, half), ("person", 0.4, beside)])
+    )
+    assert event.counts == {"person": 3}
