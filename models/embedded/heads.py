@@ -180,6 +180,7 @@ class DecisionHead:
         *,
         scene_odds: float | None = None,
         clip_odds: float | None = None,
+        evidence_odds: float | None = None,
         also_odds: float | None = None,
     ) -> Testimony:
         """The same, with each term told apart. See :meth:`log_odds`.
@@ -192,6 +193,7 @@ class DecisionHead:
             scene_odds: Value of the ``scene`` term where it is known already, for calibration on pictures
                 that the probe has not seen.
             clip_odds: The same of the ``clip`` term.
+            evidence_odds: The same of the ``evidence`` term.
             also_odds: The same of the ``scene`` term of the other way to be real.
         """
         if len(features) != len(key_frames):
@@ -203,7 +205,7 @@ class DecisionHead:
         attributes = self._attributes(features, key_frames, clip)
         if head is None:
             return Testimony(0.0, {}, attributes)
-        known = {"scene": scene_odds, "clip": clip_odds}
+        known = {"scene": scene_odds, "clip": clip_odds, "evidence": evidence_odds}
         total, terms = self._total(head, features, key_frames, evidence, known)
         if head.also is not None:
             told = {"scene": also_odds}

@@ -16,6 +16,7 @@ from models.base import Inquiry, Score
 from models.embedded.heads_evidence import ANIMALS
 from models.embedded.views import is_reported
 from pipeline.types import EventType, Evidence, VerdictState
+from pipeline.wording import FAST_DROP, FAST_LIMBS, HARD_STOP
 
 SEEN_AT = 0.5
 """An attribute from this probability on is stated as seen."""
@@ -152,18 +153,18 @@ class _Phrase:
 MEASURES: Mapping[str, _Phrase] = {
     "still_s": _Phrase("no movement for {} s", least=1.0),
     "torso_angle_deg": _Phrase("the torso tilted {} degrees", least=45.0),
-    "descent": _Phrase("a fast drop", least=0.5),
+    "descent": _Phrase("a fast drop", least=FAST_DROP),
     "fire_pixels": _Phrase("flame colours on {} % of the picture", percent=True, least=0.002),
     "fire_flicker": _Phrase("flicker on {} % of the bright area", percent=True, least=0.05),
     "smoke_area": _Phrase("haze on {} % of the picture", percent=True, least=0.01),
     "texture_loss": _Phrase("{} % of the background detail hidden", percent=True, least=0.05),
     "motion_area": _Phrase("motion on {} % of the picture", percent=True, least=0.005),
     "flow_peak": _Phrase("fast movement", least=0.3),
-    "limb_speed": _Phrase("fast movement of arms or legs", least=1.5),
+    "limb_speed": _Phrase("fast movement of arms or legs", least=FAST_LIMBS),
     "dwell_s": _Phrase("a stay of {} s", least=1.0),
     "crowd_density": _Phrase("people on {} % of the picture", percent=True, least=0.03),
     "vehicle_overlap": _Phrase("vehicles overlapping by {} %", percent=True, least=0.05),
-    "vehicle_stop": _Phrase("a vehicle slowing down suddenly", least=0.5),
+    "vehicle_stop": _Phrase("a vehicle slowing down suddenly", least=HARD_STOP),
 }
 _TOLD: Mapping[EventType, tuple[str, ...]] = {
     EventType.FALL: ("still_s", "torso_angle_deg", "descent"),

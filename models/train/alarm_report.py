@@ -1,7 +1,7 @@
 """Measure the heads on the alarms stage 1 raises on test pictures: ``reports/alarms.md`` and ``.json``.
 
 ``python -m models.train.alarm_report`` after ``vision_calibrate``: by event type the AUC with its interval by
-scene, the calibration error, and what the operating point of val keeps and cuts. Test pictures were used to
+scene, the calibration error, and what the operating point keeps and cuts. Test pictures were used to
 fit nothing.
 """
 
@@ -80,7 +80,7 @@ def main() -> None:
     lines = [
         "# Alarms of test pictures",
         "",
-        "What stage 1 flags on test pictures, judged by the committed heads at the operating points of val.",
+        "What stage 1 flags on test pictures, judged by the committed heads and operating points.",
         "Written by `python -m models.train.alarm_report`; 95 % intervals by scene. Accidents: against",
         "traffic.",
         "",

@@ -1,11 +1,11 @@
-"""Calibrate log-odds per event type and choose the operating point, on alarms of validation data.
+"""Calibrate log-odds per event type and choose the operating point, on alarms that nothing was taught by.
 
 ``python -m models.train.vision_calibrate`` reads what stage 1 flagged (``mined_candidates``), judges it by
 the committed heads and writes ``calibration.json``. A picture is a real alarm of a type if its label says so,
-a false one if it is labelled harmless; alarms of another type on an incident are left out. Accidents use the
-log-odds of pictures unseen by their probes (``vision_scene``), clips those of probes that saw none of their
-scene (``vision_clip``). Types without real alarms in the corpus (intrusion, loitering) keep the entry that a
-stand-in question gave them.
+a false one if it is labelled harmless; alarms of another type on an incident are left out. Alarms of train
+and val count alike, each judged by networks and probes that saw none of its scene (cross-fitting: van der
+Laan, Polley and Hubbard, "Super Learner", 2007). Types without real alarms in the corpus (intrusion,
+loitering) keep the entry that a stand-in question gave them.
 
 Each type has its own slope and offset, but all types are dismissed below one probability: a probability is a
 probability whatever the type, and the few scenes of one type cannot carry a point of their own. They can
@@ -32,11 +32,13 @@ from models.train.vision_measure import Platt, auc, calibration_error, fit_platt
 from pipeline.types import Candidate, EventType, View
 
 KEEP, CONFIDENCE = 0.95, 0.95
-"""Share of real alarms that must still reach a person, and how sure val makes us of it: the point is the
+"""Share of real alarms that must still reach a person, and how sure we want to be of it: the point is the
 one-sided tolerance limit of Wilks, "Determination of sample sizes for setting tolerance limits", 1941."""
+LEARN = "learn"
+"""Train and val in one: of each alarm is known what something says that has not seen it."""
 LEAST_ROWS = 8
 CEILING = 0.5
-"""Nothing that is likelier real than false is dismissed, however well val separates: its sources are few."""
+"""Nothing that is likelier real than false is dismissed, however well val and train separate."""
 REAL: dict[EventType, tuple[str, ...]] = {
     EventType.FIRE: ("fire",),
     EventType.SMOKE: ("smoke", "fire"),
@@ -48,6 +50,7 @@ REAL: dict[EventType, tuple[str, ...]] = {
 HARMLESS = ("normal_empty", "normal_person", "normal_traffic", "fire_like", "fall_like", "general")
 SCENE_ROWS, SECOND_ODDS = data.WORK / "scene-rows.json", data.WORK / "second-odds.json"
 CLIP_ODDS, ARMED_ODDS = data.WORK / "clip-odds.json", data.WORK / "armed-odds.json"
+EVIDENCE_ODDS = data.WORK / "evidence-odds.json"
 Row = dict[str, Any]
 Line = tuple[np.ndarray, float]
 
@@ -58,16 +61,21 @@ def rows_of(
     second: Mapping[str, Any] | None = None,
     probes: Mapping[str, Line] | None = None,
     armed: Mapping[str, Any] | None = None,
+    evidence: Mapping[str, Mapping[str, float]] | None = None,
 ) -> list[Row]:
     """Alarms with a known truth: type, split, scene, log-odds, truth, and whether they are of a still.
+
+    Each is judged by what has not seen it, so that those of train and val may be learned from alike.
 
     Args:
         mined: Pictures and clips with their alarms.
         head: Judges them.
         second: By type, second opinions of probes that have not seen the pictures (``vision_second``).
-        probes: By clip, the probe that has not seen it (``vision_clip``): with it, clips that the encoder was
-            trained on count too, as alarms of violence, of which it then has no say.
+        probes: By clip, the probe that has not seen it (``vision_clip``): with it, clips that the motion
+            network was trained on count too as alarms of violence, of which it then has no say.
         armed: Opinions on weapons of probes that have not seen the pictures (``vision_weapons``).
+        evidence: By type and picture, what the evidence says by models that have not seen it
+            (``vision_heads``).
     """
     rows = []
     for one in mined:
@@ -77,10 +85,11 @@ def rows_of(
                 continue
             frames = candidate.key_frames
             clip = _clip_opinion(probes or {}, one.item.name, candidate, features)
-            trained_on = one.item.split == "train"
-            if trained_on and clip is None:
+            taught_on = one.item.split == "train" and one.item.source == "train_clips"
+            if taught_on and clip is None and candidate.event_type is EventType.VIOLENCE:
                 continue
-            opinion = _opinion((second or {}).get(candidate.event_type.value), one.item.name, features)
+            name = candidate.event_type.value
+            opinion = _opinion((second or {}).get(name), one.item.name, features)
             log_odds = head.testify(
                 candidate.event_type,
                 features,
@@ -88,12 +97,13 @@ def rows_of(
                 candidate.evidence,
                 scene_odds=opinion,
                 clip_odds=clip,
+                evidence_odds=(evidence or {}).get(name, {}).get(one.item.name),
                 also_odds=_opinion(armed, one.item.name, features),
             ).log_odds
             rows.append(
                 {
-                    "type": candidate.event_type.value,
-                    "split": "val" if trained_on else one.item.split,
+                    "type": name,
+                    "split": "test" if one.item.split == "test" else LEARN,
                     "group": one.item.group,
                     "name": one.item.name,
                     "label": one.item.label,
@@ -136,6 +146,12 @@ def unseen_probes() -> dict[str, Line]:
     }
 
 
+def unseen_evidence() -> dict[str, dict[str, float]]:
+    """By type and picture, what the evidence says by models that have not seen it."""
+    found: dict[str, dict[str, float]] = json.loads(EVIDENCE_ODDS.read_text())
+    return found
+
+
 def armed_opinions() -> dict[str, Any] | None:
     """Opinions on weapons of probes that have not seen the pictures; ``None`` before ``vision_weapons``."""
     return json.loads(ARMED_ODDS.read_text()) if ARMED_ODDS.is_file() else None
@@ -145,7 +161,7 @@ def dismiss_point(parts: Iterable[tuple[np.ndarray, list[str]]]) -> float:
     """The probability below which alarms of all types are dismissed.
 
     Args:
-        parts: By type, calibrated probabilities of its real alarms of val and the scene of each. A scene
+        parts: By type, calibrated probabilities of its real alarms and the scene of each. A scene
             counts once, however often it was flagged.
     """
     parts = list(parts)
@@ -157,9 +173,9 @@ def dismiss_point(parts: Iterable[tuple[np.ndarray, list[str]]]) -> float:
 
 
 def own_point(probability: np.ndarray, groups: list[str]) -> float:
-    """The highest point at which a type loses no more than its share of its own real alarms of val.
+    """The highest point at which a type loses no more than its share of its own real alarms.
 
-    Some types would otherwise pay for others: falls have a dozen scenes there, and say little in the pool.
+    Some types would otherwise pay for others: those with few scenes say little in the pool.
     """
     weight = _by_scene(groups)
     return _losing(probability, weight, (1 - KEEP) * float(weight.sum()))
@@ -179,9 +195,9 @@ def _losing(probability: np.ndarray, weight: np.ndarray, allowed: float) -> floa
 
 
 def calibrate(rows: list[Row]) -> dict[str, Any]:
-    """Slope and offset of one type, or ``{}`` when val has too few rows of either kind."""
-    val = [row for row in rows if row["split"] == "val"]
-    truth, odds, groups = _arrays(val)
+    """Slope and offset of one type, or ``{}`` when there are too few rows of either kind."""
+    learn = [row for row in rows if row["split"] == LEARN]
+    truth, odds, groups = _arrays(learn)
     if min(int(truth.sum()), int((~truth).sum())) < LEAST_ROWS:
         return {}
     platt = fit_platt(truth, odds, list(groups))
@@ -189,9 +205,9 @@ def calibrate(rows: list[Row]) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "a": round(platt.a, 4),
         "b": round(platt.b, 4),
-        "n": len(val),
+        "n": len(learn),
         "n_real": int(truth.sum()),
-        # Above this, at most one in ten false alarms of val is called certain; and never below what reports
+        # Above this, at most one in ten false alarms is called certain; and never below what reports
         # call probable, or "act now" would stand over "unclear".
         "escalate_at": round(float(max(LIKELY_PROBABILITY, np.quantile(probability[~truth], 0.9))), 4),
     }
@@ -199,10 +215,10 @@ def calibrate(rows: list[Row]) -> dict[str, Any]:
 
 
 def outcome(entry: dict[str, Any], rows: list[Row], below: float) -> dict[str, Any]:
-    """An entry with the operating point, and what it keeps and cuts on val and test."""
+    """An entry with the operating point, and what it keeps and cuts there and on test."""
     entry = entry | {"dismiss_below": round(below, 4)}
     entry["escalate_at"] = max(entry["escalate_at"], entry["dismiss_below"])
-    for split in ("val", "test"):
+    for split in (LEARN, "test"):
         truth, odds, _ = _arrays([row for row in rows if row["split"] == split])
         if not 0 < truth.sum() < len(truth):
             continue
@@ -223,8 +239,8 @@ def _arrays(rows: list[Row]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-def _real_of_val(entry: dict[str, Any], rows: list[Row]) -> tuple[np.ndarray, list[str]]:
-    real = [row for row in rows if row["truth"] and row["split"] == "val"]
+def _real(entry: dict[str, Any], rows: list[Row]) -> tuple[np.ndarray, list[str]]:
+    real = [row for row in rows if row["truth"] and row["split"] == LEARN]
     odds = np.array([row["log_odds"] for row in real])
     return Platt(entry["a"], entry["b"])(odds), [str(row["group"]) for row in real]
 
@@ -236,7 +252,9 @@ def main() -> None:
     arguments = parser.parse_args()
     types: dict[str, Any] = json.loads(arguments.out.read_text())["types"] if arguments.out.is_file() else {}
     second = json.loads(SECOND_ODDS.read_text()) if SECOND_ODDS.is_file() else {}
-    rows = rows_of(mined_candidates.load(), DecisionHead(), second, unseen_probes(), armed_opinions())
+    rows = rows_of(
+        mined_candidates.load(), DecisionHead(), second, unseen_probes(), armed_opinions(), unseen_evidence()
+    )
     if SCENE_ROWS.is_file():
         rows = [row for row in rows if row["type"] != "traffic_accident"]
         rows += [row | {"still": True} for row in json.loads(SCENE_ROWS.read_text())]
@@ -252,10 +270,10 @@ def main() -> None:
         still = calibrate(rest)
         if still:
             fits[name, True] = still, rest
-    below = dismiss_point(_real_of_val(entry, part) for entry, part in fits.values())
+    below = dismiss_point(_real(entry, part) for entry, part in fits.values())
     for name in sorted({name for name, _ in fits}):
         done = [
-            outcome(*fits[key], min(below, own_point(*_real_of_val(*fits[key]))))
+            outcome(*fits[key], min(below, own_point(*_real(*fits[key]))))
             for key in ((name, False), (name, True))
             if key in fits
         ]

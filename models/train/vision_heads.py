@@ -1,4 +1,4 @@
-"""Fit the decision heads: evidence models on train, the weights between the terms on val.
+"""Fit the decision heads, evidence models and the weights between the terms, on alarms of train and val.
 
 ``python -m models.train.vision_heads`` (after ``mined_candidates``, whose alarms say how much regions weigh)
 writes ``heads.json`` and the rows for calibration (``.train/head-rows.jsonl``: type, split, group, log_odds,
@@ -21,11 +21,12 @@ from models.embedded.heads import FORMAT, HEADS_FILE, pool_stills
 from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionEncoder
 from models.train import data, mined_candidates
-from models.train.mined_candidates import Mined
-from models.train.vision_calibrate import HARMLESS, LEAST_ROWS, REAL
+from models.train.mined_candidates import Item, Mined
+from models.train.vision_calibrate import EVIDENCE_ODDS, HARMLESS, LEAST_ROWS, REAL
 from models.train.vision_candidates import TASKS, Corpus, Task, load_corpus
 from models.train.vision_evidence_model import fit_additive, stored
-from models.train.vision_measure import auc, balanced
+from models.train.vision_measure import auc, balanced, by_scene
+from models.train.vision_scene import folds
 from pipeline.types import Candidate, EventType
 
 REGIONS = (0.0, 0.25, 0.5, 0.75)
@@ -34,23 +35,11 @@ _FIGHT = ATTRIBUTES.index("fight")
 Terms = dict[str, np.ndarray]
 
 
-def evidence_model(task: Task, mined: Sequence[Mined]) -> AdditiveModel | None:
-    """The evidence model of a type, from its alarms of train; none where train has too few of either kind.
-
-    Pictures sorted by label would teach who is in them; alarms teach what a trigger that fired has measured.
-    """
-    alarms = alarms_of(task, mined, "train") if task.evidence else []
-    if not alarms:
-        return None
-    truth = np.array([alarm.real for alarm in alarms])
-    numbers = [alarm.numbers() for alarm in alarms]
-    return fit_additive(numbers, truth, task.evidence, balanced(truth), strength=0.02)
-
-
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """What stage 1 made of a picture: whether it is real, and what the head's terms are read from."""
 
+    item: Item
     real: bool
     candidate: Candidate
     logits: np.ndarray
@@ -66,20 +55,45 @@ class Alarm:
         return evidence_numbers(self.candidate.evidence)
 
 
-def alarms_of(task: Task, mined: Sequence[Mined], split: str = "val") -> list[Alarm]:
-    """Alarms of a type on pictures of a split, real and harmless; none where there are too few of either."""
+def alarms_of(task: Task, mined: Sequence[Mined]) -> list[Alarm]:
+    """Alarms of a type on pictures of train and val, real and harmless; none where either kind is rare.
+
+    None of them was seen in training by the network whose logits they hold.
+    """
     event = EventType(task.name)
     # Armed people are the business of another way in the violence head (``vision_weapons``).
     labels = [label for label in REAL.get(event, ()) if label != "weapon"]
     found = [
-        Alarm(one.item.label in labels, candidate, features.logits)
+        Alarm(one.item, one.item.label in labels, candidate, features.logits)
         for one in mined
-        if one.item.split == split and one.item.source != "train_clips"
+        if one.item.split != "test" and one.item.source != "train_clips"
         for candidate, features in zip(one.candidates, one.features, strict=True)
         if candidate.event_type is event and one.item.label in (*labels, *HARMLESS)
     ]
     real = sum(alarm.real for alarm in found)
     return found if min(real, len(found) - real) >= LEAST_ROWS else []
+
+
+def evidence_model(task: Task, alarms: Sequence[Alarm]) -> AdditiveModel | None:
+    """The evidence model of a type, from its alarms; none where there are none, or the type reads none.
+
+    Pictures sorted by label would teach who is in them; alarms teach what a trigger that fired has measured.
+    """
+    if not (alarms and task.evidence):
+        return None
+    truth = np.array([alarm.real for alarm in alarms])
+    numbers = [alarm.numbers() for alarm in alarms]
+    return fit_additive(numbers, truth, task.evidence, balanced(truth), strength=0.02)
+
+
+def unseen_evidence(task: Task, alarms: Sequence[Alarm]) -> np.ndarray:
+    """What the evidence of each alarm says by models that saw no alarm of its scene."""
+    odds = np.zeros(len(alarms))
+    for seen, rest in folds(np.array([alarm.item.group for alarm in alarms])):
+        model = evidence_model(task, [alarms[index] for index in seen])
+        assert model is not None
+        odds[rest] = [model.log_odds(alarms[index].numbers()) for index in rest]
+    return odds
 
 
 def choose_region(task: Task, alarms: Sequence[Alarm]) -> float:
@@ -94,25 +108,24 @@ def choose_region(task: Task, alarms: Sequence[Alarm]) -> float:
     return max(scored)[2]
 
 
-def alarm_terms(task: Task, alarms: Sequence[Alarm], region: float, evidence: AdditiveModel | None) -> Terms:
-    """The terms of a type's head over alarms."""
+def alarm_terms(task: Task, alarms: Sequence[Alarm], region: float) -> Terms:
+    """The terms of a type's head over alarms, each by what has not seen them."""
     terms: Terms = {
         f"attribute:{name}": np.array([alarm.attribute(name, region) for alarm in alarms])
         for name in task.attributes
     }
-    if evidence is not None:
-        terms["evidence"] = np.array([evidence.log_odds(alarm.numbers()) for alarm in alarms])
+    if task.evidence:
+        terms["evidence"] = unseen_evidence(task, alarms)
     return terms
 
 
-def weigh(terms: Terms, truth: np.ndarray) -> dict[str, dict[str, float]]:
-    """Ridge logistic regression between the terms, at equal priors, never trusting one backwards.
+def weigh(terms: Terms, truth: np.ndarray, weight: np.ndarray) -> dict[str, dict[str, float]]:
+    """Ridge logistic regression between the terms, never trusting one backwards.
 
     A coefficient below zero would mean that seeing the event speaks against it: with few val rows that is
     chance, so such a term is left out.
     """
     names = list(terms)
-    weight = balanced(truth)
     while True:
         x = np.stack([terms[name] for name in names], axis=1)
         scaler = StandardScaler().fit(x, sample_weight=weight)
@@ -192,20 +205,24 @@ def fit_type(
     terms: Terms = {
         f"attribute:{name}": corpus.visual(name, task.objects, region) for name in task.attributes
     }
-    evidence = evidence_model(task, mined)
+    evidence = evidence_model(task, alarms)
     if evidence is not None:
         terms["evidence"] = np.array([evidence.log_odds(numbers) for numbers in corpus.numbers])
     if alarms:
         # Pictures sorted by label are another question than what a trigger fires on.
         real = np.array([alarm.real for alarm in alarms])
-        weighed = weigh(alarm_terms(task, alarms, region, evidence), real)
+        scenes = by_scene(real, [alarm.item.group for alarm in alarms])
+        weighed = weigh(alarm_terms(task, alarms, region), real, scenes)
     else:
-        weighed = weigh({name: value[val] for name, value in terms.items()}, truth[val])
+        at_val = {name: value[val] for name, value in terms.items()}
+        weighed = weigh(at_val, truth[val], balanced(truth[val]))
     rows: list[dict[str, Any]] = []
     if task.name == "violence":
         unseen = clips["split"] == "val"
         of_clips = clip_terms(clips, flow)
-        moving = weigh({name: value[unseen] for name, value in of_clips.items()}, clips["violent"][unseen])
+        violent = clips["violent"][unseen]
+        at_val = {name: value[unseen] for name, value in of_clips.items()}
+        moving = weigh(at_val, violent, balanced(violent))
         weighed |= {name: moving[name] for name in ("motion", "flow") if name in moving}
     for name, setting in weighed.items():
         if name.startswith("attribute:"):
@@ -241,8 +258,14 @@ def main() -> None:
     corpus, clips = load_corpus(), np.load(data.WORK / "clips.npz")
     flow = fit_flow(clips, clips["split"] == "train")
     mined = mined_candidates.load()
-    types, rows = {}, []
+    types, rows, unseen = {}, [], {}
     for task in TASKS:
+        if task.evidence:
+            alarms = alarms_of(task, mined)
+            odds = unseen_evidence(task, alarms)
+            unseen[task.name] = {
+                alarm.item.name: round(float(value), 4) for alarm, value in zip(alarms, odds, strict=True)
+            }
         entry, its_rows = fit_type(task, corpus, clips, flow, mined)
         if task.name == "intrusion":
             types["loitering"] = entry
@@ -262,6 +285,7 @@ def main() -> None:
         "flow": flow,
     }
     (WEIGHTS_DIR / HEADS_FILE).write_text(json.dumps(heads, indent=1) + "\n")
+    EVIDENCE_ODDS.write_text(json.dumps(unseen))
     out = data.WORK / "head-rows.jsonl"
     out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(f"wrote {WEIGHTS_DIR / HEADS_FILE} and {out}")

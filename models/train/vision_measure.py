@@ -50,6 +50,20 @@ def balanced(truth: np.ndarray) -> np.ndarray:
     return np.where(truth, 0.5 / max(share, 1e-9), 0.5 / max(1 - share, 1e-9))
 
 
+def by_scene(truth: np.ndarray, group: Sequence[str]) -> np.ndarray:
+    """Weights that make both classes count the same, and within each class every scene as much as another.
+
+    A video cut into three hundred pictures is one scene that was seen often.
+    """
+    keys = [f"{bool(real)}:{name}" for real, name in zip(truth, group, strict=True)]
+    _, which, size = np.unique(keys, return_inverse=True, return_counts=True)
+    weight = 1.0 / size[which]
+    for real in (True, False):
+        rows = truth.astype(bool) == real
+        weight[rows] *= 0.5 * len(truth) / max(weight[rows].sum(), 1e-9)
+    return np.asarray(weight)
+
+
 @dataclass(frozen=True, slots=True)
 class Platt:
     """P(real) = sigmoid(a x log-odds + b)."""
@@ -65,12 +79,12 @@ class Platt:
 def fit_platt(truth: np.ndarray, log_odds: np.ndarray, group: Sequence[str]) -> Platt:
     """Platt scaling (Platt, 1999) at equal priors, with his smoothed targets for few samples.
 
-    Rows weigh together what their scenes are worth, and the slope has a normal prior of 1 with deviation 0.5:
+    Scenes weigh the same within their class, and the slope has a normal prior of 1 with deviation 0.5:
     a type with a handful of scenes keeps its head's own scale, one with many is fitted freely.
     """
     positives, negatives = truth.sum(), (~truth.astype(bool)).sum()
     target = np.where(truth, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    weight = balanced(truth) * len(set(group)) / len(truth)
+    weight = by_scene(truth, group) * len(set(group)) / len(truth)
 
     def loss(parameters: np.ndarray) -> float:
         z = parameters[0] * log_odds + parameters[1]

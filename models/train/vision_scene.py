@@ -24,7 +24,7 @@ from models.embedded.vision import WEIGHTS_DIR
 from models.embedded.vision_scene import OBJECT_CHANNELS
 from models.train import data, scene_features
 from models.train.data import Row
-from models.train.vision_calibrate import SCENE_ROWS
+from models.train.vision_calibrate import LEARN, SCENE_ROWS
 from models.train.vision_measure import auc, auc_interval, balanced
 
 OTHERS = ("normal_person", "normal_empty", "fire_like", "fall_like", "general")
@@ -132,7 +132,7 @@ def main() -> None:
     print("test, accidents against traffic:", figures)
     calibration = [
         {"type": "traffic_accident", "split": split, "group": str(g), "log_odds": float(o), "truth": bool(t)}
-        for split, which, found in (("val", ~test, odds), ("test", held, both_log_odds(x[held], lines)))
+        for split, which, found in ((LEARN, ~test, odds), ("test", held, both_log_odds(x[held], lines)))
         for g, o, t in zip(group[which], found, crash[which], strict=True)
     ]
     SCENE_ROWS.write_text(json.dumps(calibration))

@@ -1,8 +1,8 @@
 """Give heads a second opinion: a probe on untouched features beside the fine-tuned attributes.
 
 ``python -m models.train.vision_second`` fits, for each type below, a logistic regression on scene features
-(``scene_features``) of train and val, and weighs it against the head on the alarms of val
-(``mined_candidates``), with log-odds of pictures that the probe has not seen (five folds by scene). It writes
+(``scene_features``) of train and val, and weighs it against the head on their alarms (``mined_candidates``),
+with log-odds of pictures that the probe has not seen (five folds by scene). It writes
 the probe to ``heads.json`` and those log-odds to ``.train/second-odds.json`` for calibration. Ensembles of
 fine-tuned and untouched features hold better on places never seen (the idea of Wortsman et al., "Robust
 fine-tuning of zero-shot models", 2022).
@@ -25,8 +25,16 @@ from models.embedded.vision import WEIGHTS_DIR
 from models.train import data, mined_candidates, scene_features
 from models.train.data import Row
 from models.train.mined_candidates import SECOND_OPINIONS
-from models.train.vision_calibrate import HARMLESS, REAL, SECOND_ODDS, armed_opinions, rows_of
-from models.train.vision_measure import auc, balanced
+from models.train.vision_calibrate import (
+    HARMLESS,
+    LEARN,
+    REAL,
+    SECOND_ODDS,
+    armed_opinions,
+    rows_of,
+    unseen_evidence,
+)
+from models.train.vision_measure import auc, by_scene
 from models.train.vision_scene import Line, fit_objects, fit_scene, folds
 from pipeline.types import EventType
 
@@ -34,13 +42,13 @@ STILL_ONLY = {EventType.VIOLENCE}
 """Of the types with second opinions, the ones that do so only where nothing moves: there clips tell more."""
 STRENGTH = 1e-3
 LEAST_GAIN = 0.003
-"""AUC on val alarms that a second opinion must add, or it is left out."""
+"""AUC on alarms of train and val that a second opinion must add, or it is left out."""
 LARGEST_SHARE = 1.0
-"""A second opinion never weighs more than the head: val has few scenes."""
+"""A second opinion never weighs more than the head."""
 Odds = dict[str, float]
 Fit = Callable[[np.ndarray, np.ndarray, float], Line]
 WITNESSES: dict[str, Fit] = {"objects": fit_objects, "objects and actions": fit_scene}
-"""What a second opinion may be read from; the one that adds more on val is taken."""
+"""What a second opinion may be read from; the one that adds more is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +83,29 @@ def second_opinion(labels: Sequence[str], rows: list[Row], x: np.ndarray, fit: F
     )
 
 
-def share_of(truth: np.ndarray, own: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+def share_of(
+    truth: np.ndarray, own: np.ndarray, second: np.ndarray, groups: Sequence[str]
+) -> tuple[float, float]:
     """How much a second opinion weighs beside a first one, 0 to 1, and its centre between the classes."""
     x = np.stack([own, second], axis=1)
     scaler = StandardScaler().fit(x)
-    model = LogisticRegression(C=0.1, max_iter=1000).fit(scaler.transform(x), truth, balanced(truth))
+    weight = by_scene(truth, groups)
+    model = LogisticRegression(C=0.1, max_iter=1000).fit(scaler.transform(x), truth, weight)
     first, other = model.coef_[0] / scaler.scale_
     share = min(LARGEST_SHARE, max(0.0, float(other / first))) if first > 0 else LARGEST_SHARE
     return share, float((second[truth].mean() + second[~truth].mean()) / 2)
 
 
 def weigh(event_type: EventType, alarms: list[dict[str, Any]], odds: Odds) -> tuple[float, dict[str, float]]:
-    """What the second opinion adds to the head on val (AUC), and its coefficient and centre."""
+    """What the second opinion adds to the head (AUC), and its coefficient and centre."""
     own_alarms = [a for a in alarms if a["type"] == event_type.value and a["name"] in odds]
-    val = [a for a in own_alarms if a["split"] == "val" and a["label"] != "weapon"]
-    truth = np.array([a["truth"] for a in val])
-    head = np.array([a["log_odds"] for a in val])
-    second = np.array([odds[a["name"]] for a in val])
-    share, centre = share_of(truth, head, second)
+    learn = [a for a in own_alarms if a["split"] == LEARN and a["label"] != "weapon"]
+    truth = np.array([a["truth"] for a in learn])
+    head = np.array([a["log_odds"] for a in learn])
+    second = np.array([odds[a["name"]] for a in learn])
+    share, centre = share_of(truth, head, second, [a["group"] for a in learn])
     before, after = auc(truth, head), auc(truth, head + share * (second - centre))
-    print(f"  alarms of val: {before:.3f} -> {after:.3f} with share {share:.2f}")
+    print(f"  alarms of train and val: {before:.3f} -> {after:.3f} with share {share:.2f}")
     return after - before, {"coefficient": round(share, 4), "centre": round(centre, 4)}
 
 
@@ -110,7 +121,9 @@ def main() -> None:
     held = scene_features.load()
     rows = [row for row in data.read_rows() if row.file in held]
     x = scene_features.of_rows(rows)
-    alarms = rows_of(mined_candidates.load(), DecisionHead(), armed=armed_opinions())
+    alarms = rows_of(
+        mined_candidates.load(), DecisionHead(), armed=armed_opinions(), evidence=unseen_evidence()
+    )
     found: dict[str, Any] = {}
     for event_type in SECOND_OPINIONS:
         tried = []

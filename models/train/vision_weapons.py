@@ -2,9 +2,9 @@
 
 ``python -m models.train.vision_weapons`` fits a probe on scene features (``scene_features``) of armed people
 and of harmless pictures of train and val, weighs it beside the weapon attribute and fits one slope for both
-on the alarms that stage 1 raised on validation pictures (``mined_candidates``), with log-odds of probes that
-have not seen them. It becomes ``also`` in ``heads.json``; the log-odds go to ``.train/armed-odds.json`` for
-calibration.
+on the alarms that stage 1 raised on pictures of train and val (``mined_candidates``), with what networks and
+probes say that have not seen them. It becomes ``also`` in ``heads.json``; the log-odds go to
+``.train/armed-odds.json`` for calibration.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def fit(second: Second) -> dict[str, Any]:
     logits, opinions, truth, groups = [], [], [], []
     for one in mined_candidates.load():
         armed = one.item.label == "weapon"
-        if one.item.split != "val" or one.item.name not in second.odds:
+        if one.item.split == "test" or one.item.name not in second.odds:
             continue
         if not (armed or one.item.label in HARMLESS):
             continue
@@ -51,11 +51,11 @@ def fit(second: Second) -> dict[str, Any]:
                 truth.append(armed)
                 groups.append(one.item.group)
     own, other, y = np.array(logits), np.array(opinions), np.array(truth)
-    share, centre = share_of(y, own, other)
+    share, centre = share_of(y, own, other, groups)
     x = own + share * (other - centre)
     platt = fit_platt(y, x, groups)
     print(
-        f"{y.sum()} armed, {(~y).sum()} harmless alarms of val: AUC of the attribute {auc(y, own):.3f}, "
+        f"{y.sum()} armed, {(~y).sum()} harmless alarms: AUC of the attribute {auc(y, own):.3f}, "
         f"with scene features {auc(y, x):.3f} (share {share:.2f}), {platt}"
     )
     from_where = max(-platt.b / platt.a, float(np.quantile(x[~y], UNDISTURBED)))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from pipeline.types import Candidate, Criterion, EventType, Moment, View
+from pipeline.wording import FAST_DROP, FAST_LIMBS, HARD_STOP
 from prompts.facts import fact_phrase
 
 _HALF = 0.5
@@ -24,7 +25,7 @@ class _Check:
 _MEASURED = {
     EventType.FALL: (
         _Check("torso lies flat", "torso_angle_deg", lambda value: value >= 55),
-        _Check("drops fast", "descent", lambda value: value >= 0.8),
+        _Check("drops fast", "descent", lambda value: value >= FAST_DROP),
         _Check("stays still", "still_s", lambda value: value >= 2),
     ),
     EventType.FIRE: (
@@ -38,10 +39,10 @@ _MEASURED = {
     ),
     EventType.VIOLENCE: (
         _Check("people touch", "people_distance", lambda value: value <= 0.05),
-        _Check("limbs move fast", "limb_speed", lambda value: value >= 2),
+        _Check("limbs move fast", "limb_speed", lambda value: value >= FAST_LIMBS),
     ),
     EventType.TRAFFIC_ACCIDENT: (
-        _Check("a vehicle stops hard", "vehicle_stop", lambda value: value >= 1.5),
+        _Check("a vehicle stops hard", "vehicle_stop", lambda value: value >= HARD_STOP),
         _Check("vehicles overlap", "vehicle_overlap", lambda value: value >= 0.2),
     ),
     EventType.CROWDING: (_Check("densely covered", "crowd_density", lambda value: value >= 0.3),),

@@ -13,7 +13,8 @@ from models.embedded import korean, phrases, report
 from models.embedded.decoding import Automaton, ReportWriter, variations
 from models.embedded.korean import final_consonant, people, with_particle
 from models.embedded.report import Facts, Measure, Reading
-from pipeline.types import EventType, Evidence, VerdictState
+from pipeline.reason.criteria import criteria
+from pipeline.types import Candidate, EventType, Evidence, TriggerScore, VerdictState
 
 
 def inquiry(event=EventType.FALL, facts=None, counts=None, **more):
@@ -124,6 +125,25 @@ def test_speeds_are_told_in_words() -> None:
     assert report.measure_english(told) == "fast movement of arms or legs"
     assert korean.measure_korean(told) == "팔다리의 빠른 움직임"
     assert report.measures_of(EventType.VIOLENCE, walking) == ()
+
+
+@pytest.mark.parametrize("value", [0.58, 0.9, 1.7, 2.6])
+@pytest.mark.parametrize(
+    ("event", "fact", "check"),
+    [
+        (EventType.FALL, "descent", "drops fast"),
+        (EventType.VIOLENCE, "limb_speed", "limbs move fast"),
+        (EventType.TRAFFIC_ACCIDENT, "vehicle_stop", "a vehicle stops hard"),
+    ],
+)
+def test_reports_and_checks_mean_the_same_by_fast(
+    event: EventType, fact: str, check: str, value: float
+) -> None:
+    """Given a speed, then a report gives it as grounds exactly where the check below it is passed."""
+    evidence = Evidence(facts={fact: value})
+    candidate = Candidate("c", "camera", "clip", event, 0.0, 0.0, TriggerScore("t", 0.5), evidence, ())
+    (passed,) = (one.passed for one in criteria(candidate, {}, None) if one.name == check)
+    assert passed == (report.measures_of(event, evidence) != ())
 
 
 def test_an_alarm_borne_out_by_a_weapon_is_not_told_as_a_fight() -> None:

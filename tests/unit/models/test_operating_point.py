@@ -9,7 +9,15 @@ import pytest
 
 from models.embedded.report import LIKELY_PROBABILITY
 from models.embedded.vision import WEIGHTS_DIR
-from models.train.vision_calibrate import CEILING, CONFIDENCE, KEEP, calibrate, dismiss_point, own_point
+from models.train.vision_calibrate import (
+    CEILING,
+    CONFIDENCE,
+    KEEP,
+    LEARN,
+    calibrate,
+    dismiss_point,
+    own_point,
+)
 
 
 def names(count: int, start: int = 0) -> list[str]:
@@ -56,11 +64,11 @@ def test_nobody_is_called_for_what_reports_leave_unclear() -> None:
     """Given well separated alarms, then a person is called from where reports say "probable", not before."""
     random = np.random.default_rng(5)
     rows = [
-        {"split": "val", "truth": real, "log_odds": float(random.normal(5 if real else -5)), "group": f"{i}"}
+        {"split": LEARN, "truth": real, "log_odds": float(random.normal(5 if real else -5)), "group": f"{i}"}
         for i, real in enumerate([True, False] * 40)
     ]
     assert calibrate(rows)["escalate_at"] == LIKELY_PROBABILITY
     shipped = json.loads((WEIGHTS_DIR / "calibration.json").read_text())["types"]
-    taught = [entry for entry in shipped.values() if "auc_val" in entry]
+    taught = [entry for entry in shipped.values() if f"auc_{LEARN}" in entry]
     points = [part["escalate_at"] for entry in taught for part in (entry, entry.get("still", entry))]
     assert len(points) >= 12 and min(points) >= LIKELY_PROBABILITY

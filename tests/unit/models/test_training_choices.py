@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,11 +16,13 @@ from models.embedded.vision import ATTRIBUTES, VisionFeatures
 from models.embedded.vision_clip import CLIP_CHANNELS
 from models.embedded.vision_motion import MOTION_STATISTICS
 from models.train import mined_candidates, vision_clip
-from models.train.data import claim
-from models.train.mined_candidates import Item, Mined
+from models.train.data import Row, claim, fold_of_groups
+from models.train.mined_candidates import Eyes, Item, Mined
+from models.train.vision_calibrate import LEARN, rows_of
 from models.train.vision_candidates import TASKS
 from models.train.vision_evidence_model import fit_additive, stored
-from models.train.vision_heads import alarms_of, choose_region, evidence_model
+from models.train.vision_heads import alarms_of, choose_region, evidence_model, unseen_evidence
+from models.train.vision_measure import auc, by_scene
 from pipeline.types import Candidate, EventType, Evidence, KeyFrame, Moment, TriggerScore, View
 
 FALL = next(task for task in TASKS if task.name == "fall")
@@ -79,7 +82,7 @@ def test_regions_weigh_what_they_tell_on_alarms() -> None:
     assert choose_region(FALL, alarms_of(FALL, alarms("both"))) == 0.5
 
 
-def test_only_alarms_of_val_on_what_is_real_or_harmless_count() -> None:
+def test_only_alarms_that_are_real_or_harmless_and_not_of_test_count() -> None:
     few = alarms("region", 14)
     assert alarms_of(FALL, few) == [] and choose_region(FALL, []) == 0.5
     others = [alarm(number, "fight", 9.0, 9.0) for number in range(30, 50)]
@@ -114,10 +117,66 @@ def test_evidence_is_learnt_from_alarms(tells: bool) -> None:
         facts = {"torso_angle_deg": angle, "person_count": 1}
         candidates = [replace(found, evidence=Evidence(facts=facts)) for found in one.candidates]
         made.append(replace(one, item=replace(one.item, split="train"), candidates=candidates))
-    model = evidence_model(FALL, made)
+    model = evidence_model(FALL, alarms_of(FALL, made))
     assert model is not None
     lying = model.log_odds({"torso_angle_deg": 90.0}) - model.log_odds({"torso_angle_deg": 5.0})
     assert lying > 0.5 if tells else lying < -0.5
+
+
+def test_evidence_is_weighed_by_models_that_have_not_seen_the_scene() -> None:
+    """Given poses that tell scenes apart but not real from false, then they say nothing of new ones."""
+    made = []
+    for one in alarms("both", 120):
+        number = int(one.item.name.split()[-1])
+        facts = {"torso_angle_deg": float(number % 60), "person_count": 1}
+        candidates = [replace(found, evidence=Evidence(facts=facts)) for found in one.candidates]
+        made.append(replace(one, candidates=candidates))
+    found = alarms_of(FALL, made)
+    truth = np.array([one.real for one in found])
+    model = evidence_model(FALL, found)
+    assert model is not None
+    seen_odds = np.array([model.log_odds(one.numbers()) for one in found])
+    assert auc(truth, unseen_evidence(FALL, found)) < auc(truth, seen_odds) - 0.1
+
+
+def test_pictures_are_seen_by_networks_that_were_not_taught_them() -> None:
+    rows = [
+        Row(f"{number}.jpg", label, "train", f"scene {number // 3}", "source", (), "")
+        for number, label in enumerate(["fire", "fall", "general"] * 30)
+    ]
+    fold_of = fold_of_groups([*rows, replace(rows[0], split="test", group="scene of test")], 3)
+    assert set(fold_of) == {row.group for row in rows} and set(fold_of.values()) == {0, 1, 2}
+    taught, other, scene, clip = (cast("Any", name) for name in ("taught", "other", "scene", "clip"))
+    eyes = Eyes(taught, scene, clip, {"scene 1": other})
+    seen_by = [eyes.unspoilt(alarm(number, "fall", 0, 0).item).encoder for number in (1, 2)]
+    assert seen_by == [other, taught]
+
+
+def test_alarms_of_train_are_judged_like_those_of_val() -> None:
+    """Given alarms of train, val and test, then the first two are learnt from, by what has not seen them."""
+    made = [alarm(number, "fall", 2.0, 2.0, split) for number, split in enumerate(["train", "val", "test"])]
+    plain = rows_of(made, DecisionHead())
+    assert [row["split"] for row in plain] == [LEARN, LEARN, "test"]
+    told = rows_of(made, DecisionHead(), evidence={"fall": {"picture 0": 3.0}})
+    assert told[0]["log_odds"] != plain[0]["log_odds"] and told[1]["log_odds"] == plain[1]["log_odds"]
+
+
+def test_what_a_network_was_taught_by_is_not_learnt_from() -> None:
+    """Given a clip that taught the motion network, then its fight alarm without clip view is left out."""
+    one = alarm(0, "normal_person", 0.0, 0.0)
+    item = Item("p", "clip.mp4", "normal_person", "train", "scene", "train_clips")
+    fight = [replace(found, event_type=EventType.VIOLENCE) for found in one.candidates]
+    assert rows_of([Mined(item, fight, one.features)], DecisionHead()) == []
+    assert len(rows_of([Mined(item, one.candidates, one.features)], DecisionHead())) == 1
+
+
+def test_a_scene_seen_often_weighs_no_more() -> None:
+    truth = np.array([True] * 5 + [False] * 3)
+    weight = by_scene(truth, ["a", "a", "a", "a", "b", "c", "d", "d"])
+    assert weight[:4].sum() == pytest.approx(weight[4]) == pytest.approx(2.0)
+    assert weight[5] == pytest.approx(weight[6:].sum()) and weight[:5].sum() == pytest.approx(
+        weight[5:].sum()
+    )
 
 
 def test_features_made_otherwise_are_not_mixed_in(tmp_path: Path) -> None:
