@@ -55,10 +55,10 @@ class TypeHead:
 
     Attributes:
         bias: Log-odds when every term is missing or average.
-        terms: ``attribute:NAME`` (pooled logit), ``motion``, ``flow``, ``evidence``, ``scene`` or ``clip``,
-            each with coefficient, centre and, for attributes, how regions mix in; with ``still_only`` a term
-            counts only where there is neither motion nor clip view, with ``clipless_only`` only where there
-            is no clip view.
+        terms: ``attribute:NAME`` (pooled logit; of ``NAME|OTHER``, that either is there), ``motion``,
+            ``flow``, ``evidence``, ``scene`` or ``clip``, each with coefficient, centre and, for attributes,
+            how regions mix in; with ``still_only`` a term counts only where there is neither motion nor clip
+            view, with ``clipless_only`` only where there is no clip view.
         evidence: Model behind the ``evidence`` term, if any.
         bound: Largest log-odds of this type; small where no images could teach it.
         scene: Weights (4224, or 2560 where none is on action features) and bias of the ``scene`` term over
@@ -248,8 +248,8 @@ class DecisionHead:
         evidence: Evidence,
     ) -> float | None:
         if name.startswith("attribute:"):
-            column = ATTRIBUTES.index(name.removeprefix("attribute:"))
-            return pool_stills(features.logits[:, column], key_frames, setting.get("region", 0.5))
+            logits = attribute_logits(features.logits, name.removeprefix("attribute:"))
+            return pool_stills(logits, key_frames, setting.get("region", 0.5))
         if name == "scene":
             return _read(head.scene, features.scene)
         if name == "clip":
@@ -296,6 +296,24 @@ def either(one: float, other: float) -> float:
     """Log-odds that at least one of two independent things is so (noisy or: Pearl, 1988)."""
     # log((1 - (1-p)(1-q)) / ((1-p)(1-q))) with 1 - p = 1 / (1 + exp(one)).
     return float(np.log(np.expm1(np.logaddexp(0.0, one) + np.logaddexp(0.0, other))))
+
+
+def attribute_logits(logits: Array, name: str) -> Array:
+    """The column of an attribute; of ``NAME|OTHER``, one that is high where either is.
+
+    Smoke alarms are real by smoke or by fire: as terms that are added up, no flames would speak against a
+    distant plume. The logarithm of the summed odds is above both by little (0.7 at most).
+
+    Args:
+        logits: (n, A).
+        name: One of ``ATTRIBUTES``, or several with ``|`` between them.
+
+    Returns:
+        (n,).
+    """
+    columns = [logits[:, ATTRIBUTES.index(one)] for one in name.split("|")]
+    found: Array = np.logaddexp.reduce(columns, axis=0)
+    return found
 
 
 def pool_stills(logits: Array, key_frames: Sequence[KeyFrame], region: float) -> float | None:

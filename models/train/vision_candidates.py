@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.embedded.heads import LIMIT
-from models.embedded.vision import ATTRIBUTES
+from models.embedded.heads import LIMIT, attribute_logits
 from models.train import data, evidence_features
 from models.train.data import Row
 from models.train.vision_evidence_model import numbers_of
@@ -39,7 +38,7 @@ class Task:
 
 TASKS = (
     Task("fire", ("fire",), ("fire_like", "normal_empty", "normal_traffic"), ("fire", "smoke"), objects=0),
-    Task("smoke", ("smoke",), ("fire_like", "normal_empty", "normal_traffic"), ("smoke", "fire"), objects=0),
+    Task("smoke", ("smoke",), ("fire_like", "normal_empty", "normal_traffic"), ("smoke|fire",), objects=0),
     Task(
         "fall",
         ("fall",),
@@ -104,8 +103,8 @@ class Corpus:
 
     def visual(self, attribute: str, objects: int, region: float) -> np.ndarray:
         """The pooled logit of one attribute as ``heads.pool_stills`` gives it for one moment."""
-        column = ATTRIBUTES.index(attribute)
-        return (1 - region) * self.logits[:, 0, column] + region * self.logits[:, objects, column]
+        full, part = (attribute_logits(self.logits[:, view], attribute) for view in (0, objects))
+        return (1 - region) * full + region * part
 
 
 def load_corpus(name: str = "corpus.npz") -> Corpus:

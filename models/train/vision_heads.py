@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from models.embedded.heads import FORMAT, HEADS_FILE, pool_stills
+from models.embedded.heads import FORMAT, HEADS_FILE, attribute_logits, pool_stills
 from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionEncoder
 from models.train import data, mined_candidates
@@ -25,7 +25,7 @@ from models.train.mined_candidates import Item, Mined
 from models.train.vision_calibrate import EVIDENCE_ODDS, HARMLESS, LEAST_ROWS, REAL
 from models.train.vision_candidates import TASKS, Corpus, Task, load_corpus
 from models.train.vision_evidence_model import fit_additive, stored
-from models.train.vision_measure import auc, balanced, by_scene
+from models.train.vision_measure import auc, auc_by_scene, balanced, by_scene
 from models.train.vision_scene import folds
 from pipeline.types import Candidate, EventType
 
@@ -46,7 +46,7 @@ class Alarm:
 
     def attribute(self, name: str, region: float) -> float:
         """Pooled logit of an attribute."""
-        pooled = pool_stills(self.logits[:, ATTRIBUTES.index(name)], self.candidate.key_frames, region)
+        pooled = pool_stills(attribute_logits(self.logits, name), self.candidate.key_frames, region)
         assert pooled is not None
         return pooled
 
@@ -100,11 +100,11 @@ def choose_region(task: Task, alarms: Sequence[Alarm]) -> float:
     """How much the region view weighs: best on alarms, half where it makes no difference."""
     if not alarms:
         return 0.5
-    truth = np.array([alarm.real for alarm in alarms])
+    truth, groups = np.array([alarm.real for alarm in alarms]), [alarm.item.group for alarm in alarms]
     scored = []
     for share in REGIONS:
         pooled = np.array([alarm.attribute(task.attributes[0], share) for alarm in alarms])
-        scored.append((round(auc(truth, pooled), 3), -abs(share - 0.5), share))
+        scored.append((round(auc_by_scene(truth, pooled, groups), 3), -abs(share - 0.5), share))
     return max(scored)[2]
 
 

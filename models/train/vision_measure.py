@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 
 def auc(truth: np.ndarray, score: np.ndarray) -> float:
@@ -62,6 +63,11 @@ def by_scene(truth: np.ndarray, group: Sequence[str]) -> np.ndarray:
         rows = truth.astype(bool) == real
         weight[rows] *= 0.5 * len(truth) / max(weight[rows].sum(), 1e-9)
     return np.asarray(weight)
+
+
+def auc_by_scene(truth: np.ndarray, score: np.ndarray, group: Sequence[str]) -> float:
+    """Area under the ROC curve with the weights of :func:`by_scene`."""
+    return float(roc_auc_score(truth, score, sample_weight=by_scene(truth, group)))
 
 
 @dataclass(frozen=True, slots=True)

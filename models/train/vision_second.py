@@ -34,7 +34,7 @@ from models.train.vision_calibrate import (
     rows_of,
     unseen_evidence,
 )
-from models.train.vision_measure import auc, by_scene
+from models.train.vision_measure import auc, auc_by_scene, by_scene
 from models.train.vision_scene import Line, fit_objects, fit_scene, folds
 from pipeline.types import EventType
 
@@ -42,7 +42,7 @@ STILL_ONLY = {EventType.VIOLENCE}
 """Of the types with second opinions, the ones that do so only where nothing moves: there clips tell more."""
 STRENGTH = 1e-3
 LEAST_GAIN = 0.003
-"""AUC on alarms of train and val that a second opinion must add, or it is left out."""
+"""AUC by scene on alarms of train and val that a second opinion must add, or it is left out."""
 LARGEST_SHARE = 1.0
 """A second opinion never weighs more than the head."""
 Odds = dict[str, float]
@@ -97,16 +97,23 @@ def share_of(
 
 
 def weigh(event_type: EventType, alarms: list[dict[str, Any]], odds: Odds) -> tuple[float, dict[str, float]]:
-    """What the second opinion adds to the head (AUC), and its coefficient and centre."""
+    """What the second opinion adds to the head, and its coefficient and centre.
+
+    The gain is of the AUC by scene; where pictures, counted one by one, are told worse, that loss.
+    """
     own_alarms = [a for a in alarms if a["type"] == event_type.value and a["name"] in odds]
     learn = [a for a in own_alarms if a["split"] == LEARN and a["label"] != "weapon"]
     truth = np.array([a["truth"] for a in learn])
     head = np.array([a["log_odds"] for a in learn])
     second = np.array([odds[a["name"]] for a in learn])
-    share, centre = share_of(truth, head, second, [a["group"] for a in learn])
-    before, after = auc(truth, head), auc(truth, head + share * (second - centre))
+    groups = [a["group"] for a in learn]
+    share, centre = share_of(truth, head, second, groups)
+    both = head + share * (second - centre)
+    before, after = (auc_by_scene(truth, told, groups) for told in (head, both))
+    by_picture = auc(truth, both) - auc(truth, head)
     print(f"  alarms of train and val: {before:.3f} -> {after:.3f} with share {share:.2f}")
-    return after - before, {"coefficient": round(share, 4), "centre": round(centre, 4)}
+    gain = after - before if by_picture > 0 else by_picture
+    return gain, {"coefficient": round(share, 4), "centre": round(centre, 4)}
 
 
 def main() -> None:

@@ -84,7 +84,7 @@ def test_a_weapon_is_enough_for_a_violence_alarm(head):
     frames = [key_frame(view) for view in views]
     calm, _ = head.log_odds(EventType.VIOLENCE, features(views), frames, Evidence())
     armed, _ = head.log_odds(EventType.VIOLENCE, features(views, weapon=4.0), frames, Evidence())
-    assert calm < -1 and armed > 2
+    assert calm < -1 and armed > 0.5
 
 
 @pytest.mark.parametrize(("one", "other"), [(0.0, 0.0), (-3.0, 2.0), (8.0, -8.0), (-8.0, -8.0)])

@@ -25,17 +25,18 @@ def names(count: int, start: int = 0) -> list[str]:
 
 
 def test_few_scenes_allow_no_miss() -> None:
-    """58 scenes cannot promise 95 % of 95 % with one miss among them: the least score is the point."""
-    scores = np.linspace(0.1, 0.4, 58)
-    assert dismiss_point([(scores, names(58))]) == pytest.approx(0.1)
+    """13 scenes cannot promise to keep 95 %, at even odds, with one miss: the least score is the point."""
+    scores = np.linspace(0.1, 0.4, 13)
+    assert dismiss_point([(scores, names(13))]) == pytest.approx(0.1)
+    assert dismiss_point([(np.linspace(0.1, 0.4, 58), names(58))]) > 0.1
 
 
 def test_the_point_keeps_what_it_promises_of_scenes_never_seen() -> None:
-    """Drawn many times from one kind of scene, about 95 % of points keep 95 % of it."""
+    """Drawn many times from one kind of scene, points keep 95 % of it as often as promised, or oftener."""
     random = np.random.default_rng(3)
     points = np.array([dismiss_point([(random.uniform(0, CEILING, 300), names(300))]) for _ in range(400)])
     kept_enough = np.mean(points / CEILING <= 1 - KEEP)
-    assert CONFIDENCE - 0.03 <= kept_enough < 1.0
+    assert CONFIDENCE - 0.07 <= kept_enough < CONFIDENCE + 0.15
 
 
 def test_a_scene_counts_once_however_often_it_was_flagged() -> None:
