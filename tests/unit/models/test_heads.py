@@ -137,9 +137,11 @@ def test_views_and_frames_must_match(head):
         head.log_odds(EventType.FIRE, features([View.FULL] * 2), [key_frame(View.FULL)], Evidence())
 
 
-def test_pooling_takes_the_two_best_moments():
+def test_pooling_takes_what_two_moments_agree_on():
     frames = [key_frame(View.FULL, t) for t in (0.0, 1.0, 2.0, 3.0)]
-    assert pool_stills(np.float32([1, 5, 3, -9]), frames, 0.5) == 4.0
+    assert pool_stills(np.float32([1, 5, 3, -9]), frames, 0.5) == 3.0
+    assert pool_stills(np.float32([1, 5, 3, -9]), frames, 0.5, told=True) == 4.0
+    assert pool_stills(np.float32([1, 5]), frames[:2], 0.5) == 3.0
     assert pool_stills(np.float32([1]), frames[:1], 0.5) == 1.0
     assert pool_stills(np.float32([]), [], 0.5) is None
 
