@@ -20,6 +20,7 @@ from models.embedded.heads_evidence import read_additive
 from models.embedded.vision import WEIGHTS_DIR
 from models.train import data, scene_features
 from models.train.data import QUESTIONS, Question
+from models.train.vision_calibrate import LEARN
 from models.train.vision_candidates import TASKS, Corpus, load_corpus
 from models.train.vision_evidence_model import fit_additive
 from models.train.vision_heads import total
@@ -247,12 +248,12 @@ def markdown(report: Figures) -> str:
             lines.append(f"| {question} | {source} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "## Calibration (Platt on val, equal priors)",
+        "## Calibration (Platt on alarms of train and val, equal priors)",
         "",
-        "| type | val n | ECE val | ECE test | escalate at | dismiss below | kept on test | cut on test |",
+        "| type | n | ECE there | ECE test | escalate at | dismiss below | kept on test | cut on test |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    columns = ("n", "ece_val", "ece_test", "escalate_at", "dismiss_below", "retention_test", "cut_test")
+    columns = ("n", f"ece_{LEARN}", "ece_test", "escalate_at", "dismiss_below", "retention_test", "cut_test")
     for name, f in report["calibration"].items():
         lines.append(f"| {name} | " + " | ".join(str(f.get(column, "-")) for column in columns) + " |")
     return "\n".join(lines) + "\n"
