@@ -148,7 +148,7 @@ def unseen_probes() -> dict[str, Line]:
     }
 
 
-def unseen_evidence() -> dict[str, dict[str, float]]:
+def evidence_opinions() -> dict[str, dict[str, float]]:
     """By type and picture, what the evidence says by models that have not seen it."""
     found: dict[str, dict[str, float]] = json.loads(EVIDENCE_ODDS.read_text())
     return found
@@ -255,7 +255,12 @@ def main() -> None:
     types: dict[str, Any] = json.loads(arguments.out.read_text())["types"] if arguments.out.is_file() else {}
     second = json.loads(SECOND_ODDS.read_text()) if SECOND_ODDS.is_file() else {}
     rows = rows_of(
-        mined_candidates.load(), DecisionHead(), second, unseen_probes(), armed_opinions(), unseen_evidence()
+        mined_candidates.load(),
+        DecisionHead(),
+        second,
+        unseen_probes(),
+        armed_opinions(),
+        evidence_opinions(),
     )
     if SCENE_ROWS.is_file():
         rows = [row for row in rows if row["type"] != "traffic_accident"]

@@ -31,8 +31,8 @@ from models.train.vision_calibrate import (
     REAL,
     SECOND_ODDS,
     armed_opinions,
+    evidence_opinions,
     rows_of,
-    unseen_evidence,
 )
 from models.train.vision_measure import auc, auc_by_scene, by_scene
 from models.train.vision_scene import Line, fit_objects, fit_scene, folds
@@ -129,7 +129,7 @@ def main() -> None:
     rows = [row for row in data.read_rows() if row.file in held]
     x = scene_features.of_rows(rows)
     alarms = rows_of(
-        mined_candidates.load(), DecisionHead(), armed=armed_opinions(), evidence=unseen_evidence()
+        mined_candidates.load(), DecisionHead(), armed=armed_opinions(), evidence=evidence_opinions()
     )
     found: dict[str, Any] = {}
     for event_type in SECOND_OPINIONS:
