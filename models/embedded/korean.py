@@ -214,11 +214,11 @@ def _main(facts: Facts) -> str:
     if facts.armed:
         return _ARMED
     if facts.reading is Reading.LIKELY:
-        return _LIKELY[facts.event_type]
+        return _LIKELY[facts.told_as]
     certain = facts.main_seen and facts.reading is Reading.REAL
-    if certain or facts.event_type not in _SIMILAR:
-        return _SEEN[facts.event_type]
-    return _SIMILAR[facts.event_type]
+    if certain or facts.told_as not in _SIMILAR:
+        return _SEEN[facts.told_as]
+    return _SIMILAR[facts.told_as]
 
 
 def _scene(facts: Facts) -> str:
@@ -228,7 +228,7 @@ def _scene(facts: Facts) -> str:
     has_people, has_vehicles = "person" in facts.seen, "vehicle" in facts.seen
     if has_people and has_vehicles:
         return "화면에 사람과 차량이 있습니다"
-    named = facts.main_seen and facts.reading is Reading.REAL and facts.event_type in _ABOUT_PEOPLE
+    named = facts.main_seen and facts.reading is Reading.REAL and facts.told_as in _ABOUT_PEOPLE
     if has_people and named and facts.people < 2:
         return _NOTHING_ELSE
     if facts.people == 1:
@@ -245,11 +245,11 @@ def _scene(facts: Facts) -> str:
 
 
 def _title(facts: Facts) -> str:
-    name = _NAMES[facts.event_type]
+    name = _NAMES[facts.told_as]
     if facts.armed:
         return "무기 의심"
     if facts.reading is Reading.REAL:
-        return name if facts.main_seen or facts.event_type not in _SIMILAR else f"{name} 의심"
+        return name if facts.main_seen or facts.told_as not in _SIMILAR else f"{name} 의심"
     return {
         Reading.LIKELY: f"{name} 추정",
         Reading.UNCLEAR: f"{name} 의심",
@@ -291,7 +291,8 @@ def write(facts: Facts) -> dict[str, object]:
     elif facts.reading is Reading.EXPECTED:
         narrative = f"{main}. 현장 설명에 따르면 예상된 상황입니다. {scene}."
     else:
-        narrative = f"{main}. {scene}. {with_particle(name, '은')} {_STATES[facts.reading]}."
+        told = with_particle(_NAMES[facts.told_as], "은")
+        narrative = f"{main}. {scene}. {told} {_STATES[facts.reading]}."
         if facts.reading is Reading.FALSE:
             ending = (
                 "화면을 확인해 볼 필요가 있습니다"
@@ -300,8 +301,8 @@ def write(facts: Facts) -> dict[str, object]:
             )
             narrative = f"{main}. {scene}. {ending}."
     actions = {
-        Reading.REAL: _ACTIONS[facts.event_type],
-        Reading.LIKELY: _ACTIONS[facts.event_type],
+        Reading.REAL: _ACTIONS[facts.told_as],
+        Reading.LIKELY: _ACTIONS[facts.told_as],
         Reading.UNCLEAR: "조치하기 전에 화면과 실시간 영상을 확인하십시오.",
         Reading.FALSE: "조치가 필요하지 않습니다.",
         Reading.EXPECTED: "예상된 동안에는 조치하지 말고 계속 지켜보십시오.",

@@ -300,7 +300,7 @@ def people_phrase(count: int) -> str:
 
 def main_clause(facts: Facts, pick: Pick) -> str:
     """What the picture says about the alarm."""
-    event = facts.event_type
+    event = facts.told_as
     if facts.reading is Reading.FALSE:
         return pick(_FALSE[event])
     if facts.reading is Reading.UNCLEAR:
@@ -328,7 +328,7 @@ def scene_clause(facts: Facts, pick: Pick) -> str:
     if has_people and has_vehicles:
         return pick(("People and vehicles are in view", "The scene shows people and vehicles"))
     # Only the clause of a real incident has already named the person.
-    named = facts.main_seen and facts.reading is Reading.REAL and facts.event_type in _ABOUT_PEOPLE
+    named = facts.main_seen and facts.reading is Reading.REAL and facts.told_as in _ABOUT_PEOPLE
     if has_people and named and facts.people < 2:
         return pick(_NOTHING_ELSE)
     if facts.people:
@@ -345,13 +345,13 @@ def scene_clause(facts: Facts, pick: Pick) -> str:
 
 
 def _title(facts: Facts, pick: Pick) -> str:
-    real, perhaps, false = _TITLES[facts.event_type]
+    real, perhaps, false = _TITLES[facts.told_as]
     if facts.armed:
         return f"Possible {pick(_ARMED_TITLES)}"
     if facts.reading is Reading.REAL:
         return (
             pick(real)
-            if facts.main_seen or facts.event_type not in _REAL_UNSEEN
+            if facts.main_seen or facts.told_as not in _REAL_UNSEEN
             else f"Possible {pick(perhaps)}"
         )
     if facts.reading is Reading.FALSE:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from models.base import Inquiry, Score
@@ -124,9 +124,18 @@ class Facts:
     site_context: str = ""
 
     @property
+    def told_as(self) -> EventType:
+        """What the report tells of: a fire, where flames bear a smoke alarm out and no smoke is seen."""
+        borne_out = self.reading in (Reading.REAL, Reading.LIKELY)
+        burns = "fire" in self.seen and "smoke" not in self.seen
+        return (
+            EventType.FIRE if borne_out and burns and self.event_type is EventType.SMOKE else self.event_type
+        )
+
+    @property
     def main_seen(self) -> bool:
-        """Whether what the alarm is about is itself seen."""
-        return MAIN_ATTRIBUTE.get(self.event_type, "") in self.seen
+        """Whether what the report tells of is itself seen."""
+        return MAIN_ATTRIBUTE.get(self.told_as, "") in self.seen
 
     @property
     def armed(self) -> bool:
@@ -138,7 +147,7 @@ class Facts:
     @property
     def others_seen(self) -> tuple[str, ...]:
         """Incident attributes seen beside the one the report is about."""
-        main = "weapon" if self.armed else MAIN_ATTRIBUTE.get(self.event_type, "")
+        main = "weapon" if self.armed else MAIN_ATTRIBUTE.get(self.told_as, "")
         return tuple(name for name in self.seen if name in _INCIDENTS and name != main)
 
 
@@ -280,7 +289,7 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
     kin, _ = _KIN.get(main, ("", 0.0))
     perhaps = (kin,) if kin in seen and probabilities.get(kin, 0.0) < SURE_PROBABILITY else ()
     single = evidence.facts.get("still_image") is True or inquiry.duration_s <= 0
-    return Facts(
+    facts = Facts(
         event_type=event,
         reading=reading,
         seen=tuple(sorted(set(seen), key=seen.index)),
@@ -293,6 +302,8 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
         zone=inquiry.zone or "",
         site_context=inquiry.site_context,
     )
+    # How far haze spreads is no ground for flames.
+    return facts if facts.told_as is event else replace(facts, measures=())
 
 
 def _seen_at(name: str, main: str) -> float:
@@ -378,7 +389,7 @@ def action_english(facts: Facts) -> str:
     if facts.armed:
         return _ACTION_ARMED
     if facts.reading in (Reading.REAL, Reading.LIKELY):
-        return _ACTIONS[facts.event_type]
+        return _ACTIONS[facts.told_as]
     if facts.reading is Reading.UNCLEAR:
         return "Look at the frames and the live picture before acting."
     if facts.reading is Reading.EXPECTED:

@@ -166,6 +166,27 @@ def test_an_alarm_borne_out_by_a_weapon_is_not_told_as_a_fight() -> None:
     assert not fight.armed and "fight" in phrases.plain(fight)["title"].lower()
 
 
+def test_a_smoke_alarm_borne_out_by_flames_is_told_as_a_fire() -> None:
+    """Given flames and no smoke, when a smoke alarm is probable, then the report claims no smoke."""
+    score = Score(1.0, {"smoke": 0.2, "fire": 0.83}, probability=0.7, state=VerdictState.CONFIRMED)
+    facts = report.gather(
+        replace(inquiry(EventType.SMOKE), evidence=Evidence(facts={"smoke_area": 0.2})), score
+    )
+    for wording in variations(facts, 48):
+        told = " ".join(wording.values()).lower()
+        assert "smoke" not in told and "haze" not in told
+        assert any(word in told for word in ("fire", "flames", "burning"))
+        assert wording["second"] != wording["observation"]
+    told = korean.write(facts)
+    assert "연기" not in f"{told['title']} {told['narrative']}" and "화재" in str(told["title"])
+    assert report.action_english(facts).startswith("Call the fire service")
+    assert report.summary_english(facts).startswith("Smoke alarm")
+    smoking = report.gather(inquiry(EventType.SMOKE), replace(score, attributes={"smoke": 0.9, "fire": 0.83}))
+    assert "smoke" in phrases.plain(smoking)["title"].lower() and smoking.others_seen == ("fire",)
+    unclear = report.gather(inquiry(EventType.SMOKE), replace(score, state=VerdictState.UNCERTAIN))
+    assert "smoke" in phrases.plain(unclear)["title"].lower(), "an unclear alarm is told as what it alarms of"
+
+
 def test_what_an_unclear_alarm_suspects_is_no_observation() -> None:
     """The page lists observations under "Seen in the pictures"."""
     facts = Facts(EventType.VIOLENCE, Reading.UNCLEAR, seen=("person",), people=2)
@@ -321,7 +342,7 @@ def test_a_person_is_named_when_an_intrusion_alarm_is_in_doubt():
 
 def test_an_incident_beside_the_alarm_is_never_left_out():
     """Given flames beside a smoke alarm, When it is worded, Then every narrative tells of the flames."""
-    facts = report.gather(inquiry(EventType.SMOKE), Score(5.0, {"smoke": 0.4, "fire": 0.97}))
+    facts = report.gather(inquiry(EventType.SMOKE), Score(5.0, {"smoke": 0.6, "fire": 0.97}))
     for wording in variations(facts, 48):
         assert "lames" in wording["narrative"]
 
