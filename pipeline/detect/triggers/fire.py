@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.detect import facts
+from pipeline.detect.light import COLOURLESS, brightness_and_colour
 from pipeline.detect.scene import Firing, Scene
-from pipeline.types import Box, EventType, Image
+from pipeline.types import Box, EventType, Image, JsonScalar
 
 _Mask = NDArray[np.bool_]
 _RED = 180
@@ -93,8 +94,7 @@ class FireTrigger:
         score = (
             0.2 + 0.2 * min(1.0, share / 0.03) ** 0.5 + 0.2 * min(1.0, flicker / 0.5) + 0.4 * (seen or 0.0)
         )
-        measured = {
-            facts.FIRE_PIXELS: round(share, 4),
+        measured = _flames(scene, share) | {
             facts.FIRE_FLICKER: round(flicker, 2),
             facts.FIRE_GROWTH: round(min(99.0, share / max(self._first_share, 1e-4)), 2),
             facts.MOTION_AREA: round(scene.motion.area, 4),
@@ -111,9 +111,15 @@ class FireTrigger:
         if share < self.params.still_pixels if seen is None else seen < self.params.still_attribute:
             return None
         score = 0.2 + 0.4 * min(1.0, share / 0.05) ** 0.5 if seen is None else 0.2 + 0.7 * seen
-        measured = {facts.FIRE_PIXELS: round(share, 4), facts.STILL_IMAGE: True}
+        measured = _flames(scene, share) | {facts.STILL_IMAGE: True}
         note = f"Flame-coloured light covers {share:.1%} of the picture."
         return Firing(score, note, measured, around(mask) if share else None)
+
+
+def _flames(scene: Scene, share: float) -> dict[str, JsonScalar]:
+    """The share in flame colours, where there are colours: under infrared light a fire has none."""
+    _, colour = brightness_and_colour(scene.small)
+    return {facts.FIRE_PIXELS: round(share, 4)} if colour >= COLOURLESS else {}
 
 
 def flame_mask(small: Image) -> _Mask:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-import cv2
 import numpy as np
 
 from pipeline.detect import facts
 from pipeline.detect.boxes import centre
+from pipeline.detect.light import COLOURLESS, brightness_and_colour
 from pipeline.detect.scene import Firing, Scene
 from pipeline.detect.tracker import Track
 from pipeline.detect.zones import WHOLE_FRAME, Line, Zone, foot
@@ -43,7 +43,7 @@ class IntrusionParams:
     dark_blob: float = 0.08
     dark_s: float = 2.0
     dark: float = 55.0
-    colourless: float = 14.0
+    colourless: float = COLOURLESS
     infrared: float = 100.0
 
 
@@ -204,8 +204,7 @@ class LoiteringTrigger:
 
 def is_night(small: Image, params: IntrusionParams) -> bool:
     """Whether a picture is dark, or dim and colourless as under infrared light."""
-    hsv = cv2.cvtColor(small, cv2.COLOR_BGR2HSV)
-    brightness, colour = float(hsv[..., 2].mean()), float(hsv[..., 1].mean())
+    brightness, colour = brightness_and_colour(small)
     return brightness < params.dark or (colour < params.colourless and brightness < params.infrared)
 
 

@@ -34,10 +34,12 @@ class TrafficParams:
         stop: Least loss of speed within a second, own lengths per second.
         turn_deg: Least change of direction within a second, degrees.
         hard_stop: Loss of speed that fires without any overlap.
-        jolt: Flow peak (frame widths per second) over the running mean that fires near a vehicle.
+        jolt: Flow peak (frame widths per second) over the running mean that fires near a vehicle, unless
+            all vehicles seen roll on: then one of them has come closer.
         min_speed: Slower vehicles have no direction, own lengths per second.
         still_overlap: Least overlap on a single picture.
-        attribute: Least ``crash`` probability of an appearance scorer for the look alone to count.
+        attribute: Least ``crash`` probability of an appearance scorer for the look alone to count, unless
+            in half of its frames all vehicles seen roll on.
         still_attribute: The same on a single picture, and for a jolt to count.
         attribute_frames: In a video so many frames in a row must look so.
     """
@@ -68,6 +70,7 @@ class TrafficTrigger:
         self.params = params or TrafficParams()
         self._peaks: deque[float] = deque(maxlen=25)
         self._crashed = 0
+        self._flows: deque[bool] = deque(maxlen=self.params.attribute_frames)
 
     def update(self, scene: Scene) -> Firing | None:
         """Take in one sampled frame."""
@@ -109,11 +112,20 @@ class TrafficTrigger:
             )
             firings.append(Firing(score, note, measured, box, scene.t_s - 1.0))
         looks = scene.attributes.get("crash", 1.0) >= params.still_attribute
-        if vehicles and looks and usual > 0.02 and scene.motion.flow_peak > params.jolt * usual:
+        rolling = flows(vehicles, scene.t_s, params.min_speed)
+        if (
+            vehicles
+            and looks
+            and not rolling
+            and usual > 0.02
+            and scene.motion.flow_peak > params.jolt * usual
+        ):
             firings.append(self._jolt(scene, vehicles, usual))
         crash = scene.attributes.get("crash", 0.0)
         self._crashed = self._crashed + 1 if crash >= params.attribute else 0
-        if not firings and self._crashed >= params.attribute_frames:
+        self._flows.append(rolling)
+        crashed = self._crashed >= params.attribute_frames and 2 * sum(self._flows) < len(self._flows)
+        if not firings and crashed:
             note = "The picture as a whole looks like a crash."
             firings.append(Firing(0.2 + 0.5 * crash, note, {facts.VEHICLE_COUNT: len(vehicles)}))
         return max(firings, key=lambda firing: firing.score, default=None)
@@ -144,6 +156,18 @@ class TrafficTrigger:
         box = scene.norm(pair or union(vehicles)) if vehicles else None
         note = f"{len(vehicles)} vehicles, the closest two overlapping by {common:.0%}."
         return Firing(max(0.2 + 0.4 * common, 0.2 + 0.7 * seen), note, measured, box)
+
+
+def flows(vehicles: list[Track], t_s: float, min_speed: float) -> bool:
+    """Whether all vehicles whose speed is known move: after a crash something stands.
+
+    Args:
+        vehicles: Those seen now.
+        t_s: The time now; speeds are of the last second.
+        min_speed: Slower ones stand, own lengths per second.
+    """
+    speeds = [math.hypot(*speed) for one in vehicles if (speed := velocity(one, t_s - 1.0, t_s)) is not None]
+    return bool(speeds) and min(speeds) >= min_speed
 
 
 def abruptness(track: Track, t_s: float, min_speed: float) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.detect import facts
+from pipeline.detect.company import Company
 from pipeline.detect.motion import Motion
 from pipeline.detect.posture import limb_speed, posture
 from pipeline.detect.triggers.abandoned import AbandonedParams, AbandonedTrigger
@@ -19,6 +20,7 @@ from pipeline.detect.triggers.presence import (
     LoiteringTrigger,
     is_night,
 )
+from pipeline.detect.triggers.violence import ViolenceParams, ViolenceTrigger
 from pipeline.detect.zones import Line, Zone
 from pipeline.errors import ConfigError
 from tests.unit.detect.scenes_for_tests import HEIGHT, WIDTH, Seen, Stream, pose
@@ -150,6 +152,44 @@ def test_a_pose_read_wrongly_once_does_not_stand_for_all_of_a_look() -> None:
     ]
     angles = {firing.facts[facts.TORSO_ANGLE_DEG] for firing in fired if firing}
     assert angles == {0}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "fires"),
+    [
+        ([], ["cat"], False),
+        ([], ["person", "cat"], True),
+        (["person"], ["dog"], True),
+        ([], [], True),
+        ([], ["chair"], True),
+    ],
+)
+def test_what_only_people_do_is_not_suspected_of_animals(
+    before: list[str], now: list[str], fires: bool
+) -> None:
+    """Given a look at a fall or a fight, then a cat alone raises no alarm, nor does it hide a person's.
+
+    Who walked in and lies is often taken for a dog: that they were seen on their feet is remembered.
+    """
+    looks = {"person_down": 0.9, "fight": 0.9}
+    fight = ViolenceTrigger(ViolenceParams(score=0.0, look_score=0.0, min_energy=0.0))
+    for trigger in (FallTrigger(), fight):
+        stream = Stream()
+        for _ in range(3):
+            trigger.update(stream.scene([(label, 0.8, (100.0, 40, 140, 160)) for label in before]))
+        seen = [(label, 0.8, (100.0 + 50 * i, 120, 160 + 50 * i, 160)) for i, label in enumerate(now)]
+        fired = [trigger.update(stream.scene(seen, attributes=looks)) for _ in range(12)]
+        assert any(fired[8:]) is fires, trigger.name
+
+
+def test_who_left_long_ago_is_not_remembered() -> None:
+    stream, company = Stream(), Company()
+    somebody, cat = person(100, 40, 40, 120), ("cat", 0.8, (100.0, 120.0, 160.0, 160.0))
+    stream.scene([somebody])
+    said = [company.only_animals(stream.scene([somebody]))]
+    said += [company.only_animals(stream.scene([cat])) for _ in range(60)]
+    assert not any(said[:50]) and said[-1]
+    assert not company.only_animals(stream.scene([cat, person(20, 40, 40, 120, score=0.25)]))
 
 
 def test_intrusion_needs_the_zone() -> None:

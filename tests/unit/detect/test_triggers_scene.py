@@ -133,6 +133,46 @@ def test_a_box_that_jumps_to_another_thing_did_not_stop(first: Seen, fires: bool
     assert any(fired) is fires
 
 
+@pytest.mark.parametrize(
+    ("steps", "fires"), [((12, 15), False), ((12, 0), True), ((), True)], ids=["flows", "one stands", "none"]
+)
+def test_where_all_traffic_rolls_on_nothing_has_crashed(steps: tuple[int, ...], fires: bool) -> None:
+    """Given a look at a crash and nothing else, then it counts unless every vehicle in view keeps rolling."""
+    stream, trigger = Stream(), TrafficTrigger()
+    fired = []
+    for i in range(16):
+        cars = [car(10 + step * i, 40 + 90 * row) for row, step in enumerate(steps)]
+        fired.append(trigger.update(stream.scene(cars, attributes={"crash": 0.9})))
+    assert any(fired) is fires
+
+
+@pytest.mark.parametrize(("step", "fires"), [(12, False), (0, True)])
+def test_a_jolt_where_all_traffic_rolls_on_is_a_car_that_came_closer(step: int, fires: bool) -> None:
+    stream, trigger = Stream(), TrafficTrigger()
+    fired = [
+        trigger.update(stream.scene([car(10 + step * i)], flow_peak=0.5 if i == 12 else 0.05))
+        for i in range(14)
+    ]
+    assert any(fired) is fires
+
+
+@pytest.mark.parametrize("still", [True, False])
+def test_flames_are_not_measured_where_there_are_no_colours(still: bool) -> None:
+    """Under infrared light a fire has no flame colours, and their absence says nothing against it."""
+    grey = np.full((HEIGHT, WIDTH, 3), 110, np.uint8)
+    measured = []
+    for image in (grey, scene_with_light(np.random.default_rng(0), False)):
+        stream, trigger = Stream(), FireTrigger()
+        fired = [
+            trigger.update(stream.scene(image=image, attributes={"fire": 0.9}, is_still=still))
+            for _ in range(1 if still else 9)
+        ]
+        firing = fired[-1]
+        assert firing is not None
+        measured.append(facts.FIRE_PIXELS in firing.facts)
+    assert measured == [False, True]
+
+
 def test_violence_weights_fit_their_features() -> None:
     assert len(FEATURES) == len(MEAN) == len(SCALE) == len(WEIGHT)
     assert min(SCALE) > 0
