@@ -3,9 +3,8 @@
 ``python -m models.train.vision_calibrate`` reads what stage 1 flagged (``mined_candidates``), judges it by
 the committed heads and writes ``calibration.json``. A picture is a real alarm of a type if its label says so,
 a false one if it is labelled harmless; alarms of another type on an incident are left out. Alarms of train
-and val count alike, each judged by networks and probes that saw none of its scene (cross-fitting: van der
-Laan, Polley and Hubbard, "Super Learner", 2007). Types without real alarms in the corpus (intrusion,
-loitering) keep the entry that a stand-in question gave them.
+and val count alike, each judged by networks and probes that saw none of its scene (``vision_unseen``). Types
+without real alarms in the corpus (intrusion, loitering) keep the entry that a stand-in question gave them.
 
 Each type has its own slope and offset, but all types are dismissed below one probability: a probability is a
 probability whatever the type, and the few scenes of one type cannot carry a point of their own. They can
@@ -16,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,12 @@ from scipy.stats import binom
 
 from models.embedded.heads import DecisionHead
 from models.embedded.report import LIKELY_PROBABILITY
-from models.embedded.vision import WEIGHTS_DIR, VisionEncoder, VisionFeatures
+from models.embedded.vision import WEIGHTS_DIR
 from models.train import data, mined_candidates
 from models.train.mined_candidates import Mined
 from models.train.vision_measure import Platt, auc, calibration_error, fit_platt
-from pipeline.types import Candidate, EventType, View
+from models.train.vision_unseen import Unseen
+from pipeline.types import EventType, View
 
 KEEP, CONFIDENCE = 0.95, 0.5
 """Share of real alarms that must still reach a person, and how sure we want to be of it: the point is the
@@ -50,21 +50,11 @@ REAL: dict[EventType, tuple[str, ...]] = {
     EventType.CROWDING: ("crowd",),
 }
 HARMLESS = ("normal_empty", "normal_person", "normal_traffic", "fire_like", "fall_like", "general")
-SCENE_ROWS, SECOND_ODDS = data.WORK / "scene-rows.json", data.WORK / "second-odds.json"
-CLIP_ODDS, ARMED_ODDS = data.WORK / "clip-odds.json", data.WORK / "armed-odds.json"
-EVIDENCE_ODDS = data.WORK / "evidence-odds.json"
+SCENE_ROWS = data.WORK / "scene-rows.json"
 Row = dict[str, Any]
-Line = tuple[np.ndarray, float]
 
 
-def rows_of(
-    mined: Iterable[Mined],
-    head: DecisionHead,
-    second: Mapping[str, Any] | None = None,
-    probes: Mapping[str, Line] | None = None,
-    armed: Mapping[str, Any] | None = None,
-    evidence: Mapping[str, Mapping[str, float]] | None = None,
-) -> list[Row]:
+def rows_of(mined: Iterable[Mined], head: DecisionHead, unseen: Unseen) -> list[Row]:
     """Alarms with a known truth: type, split, scene, log-odds, truth, and whether they are of a still.
 
     Each is judged by what has not seen it, so that those of train and val may be learned from alike.
@@ -72,12 +62,8 @@ def rows_of(
     Args:
         mined: Pictures and clips with their alarms.
         head: Judges them.
-        second: By type, second opinions of probes that have not seen the pictures (``vision_second``).
-        probes: By clip, the probe that has not seen it (``vision_clip``): with it, clips that the motion
-            network was trained on count too as alarms of violence, of which it then has no say.
-        armed: Opinions on weapons of probes that have not seen the pictures (``vision_weapons``).
-        evidence: By type and picture, what the evidence says by models that have not seen it
-            (``vision_heads``).
+        unseen: What is said of them by what has not seen them. With its probes of clip views, clips that the
+            motion network was trained on count too as alarms of violence, of which it then has no say.
     """
     rows = []
     for one in mined:
@@ -86,25 +72,16 @@ def rows_of(
             if not real and one.item.label not in HARMLESS:
                 continue
             frames = candidate.key_frames
-            clip = _clip_opinion(probes or {}, one.item.name, candidate, features)
+            known = unseen.of(one.item, candidate, features)
             taught_on = one.item.split == "train" and one.item.source == "train_clips"
-            if taught_on and clip is None and candidate.event_type is EventType.VIOLENCE:
+            if taught_on and known["clip_odds"] is None and candidate.event_type is EventType.VIOLENCE:
                 continue
-            name = candidate.event_type.value
-            opinion = _opinion((second or {}).get(name), one.item.name, features)
             log_odds = head.testify(
-                candidate.event_type,
-                features,
-                frames,
-                candidate.evidence,
-                scene_odds=opinion,
-                clip_odds=clip,
-                evidence_odds=(evidence or {}).get(name, {}).get(one.item.name),
-                also_odds=_opinion(armed, one.item.name, features),
+                candidate.event_type, features, frames, candidate.evidence, **known
             ).log_odds
             rows.append(
                 {
-                    "type": name,
+                    "type": candidate.event_type.value,
                     "split": "test" if one.item.split == "test" else LEARN,
                     "group": one.item.group,
                     "name": one.item.name,
@@ -115,48 +92,6 @@ def rows_of(
                 }
             )
     return rows
-
-
-def _opinion(second: Mapping[str, Any] | None, name: str, features: VisionFeatures) -> float | None:
-    """The second opinion on a corpus picture, or on a clip by the probe that has seen train only."""
-    if second is None or name in second["pictures"] or features.scene is None:
-        return None if second is None else second["pictures"].get(name)
-    seen = features.scene[np.isfinite(features.scene).all(axis=1)]
-    line = second["train"]
-    return float((seen @ np.array(line["weights"]) + line["bias"]).mean()) if len(seen) else None
-
-
-def _clip_opinion(
-    probes: Mapping[str, Line], name: str, candidate: Candidate, features: VisionFeatures
-) -> float | None:
-    """What a probe that has not seen the clip says of a violence alarm's clip view, if it has one."""
-    line = probes.get(name)
-    if line is None or candidate.event_type is not EventType.VIOLENCE or features.clip is None:
-        return None
-    seen = features.clip[np.isfinite(features.clip).all(axis=1)]
-    return float((seen @ line[0] + line[1]).mean()) if len(seen) else None
-
-
-def unseen_probes() -> dict[str, Line]:
-    """By clip, the probe of ``vision_clip`` that has not seen it; empty before it has run."""
-    if not CLIP_ODDS.is_file():
-        return {}
-    return {
-        name: (np.array(probe["weights"]), float(probe["bias"]))
-        for probe in json.loads(CLIP_ODDS.read_text())["probes"]
-        for name in probe["clips"]
-    }
-
-
-def evidence_opinions() -> dict[str, dict[str, float]]:
-    """By type and picture, what the evidence says by models that have not seen it."""
-    found: dict[str, dict[str, float]] = json.loads(EVIDENCE_ODDS.read_text())
-    return found
-
-
-def armed_opinions() -> dict[str, Any] | None:
-    """Opinions on weapons of probes that have not seen the pictures; ``None`` before ``vision_weapons``."""
-    return json.loads(ARMED_ODDS.read_text()) if ARMED_ODDS.is_file() else None
 
 
 def dismiss_point(parts: Iterable[tuple[np.ndarray, list[str]]]) -> float:
@@ -253,15 +188,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=WEIGHTS_DIR / "calibration.json")
     arguments = parser.parse_args()
     types: dict[str, Any] = json.loads(arguments.out.read_text())["types"] if arguments.out.is_file() else {}
-    second = json.loads(SECOND_ODDS.read_text()) if SECOND_ODDS.is_file() else {}
-    rows = rows_of(
-        mined_candidates.load(),
-        DecisionHead(),
-        second,
-        unseen_probes(),
-        armed_opinions(),
-        evidence_opinions(),
-    )
+    head = DecisionHead()
+    rows = rows_of(mined_candidates.load(), head, Unseen.read())
     if SCENE_ROWS.is_file():
         rows = [row for row in rows if row["type"] != "traffic_accident"]
         rows += [row | {"still": True} for row in json.loads(SCENE_ROWS.read_text())]
@@ -287,10 +215,9 @@ def main() -> None:
         types[name] = done[0] | ({"still": done[1]} if len(done) == 2 else {})
         print(name, json.dumps(types[name]))
     print(f"dismissed below {below:.4f}")
-    vision = VisionEncoder(data.WORK / "cache").features_id
     stored = {
-        "model": vision,
-        "vision": vision,
+        "model": head.vision_id,
+        "vision": head.vision_id,
         "prior": 0.5,
         "keep": KEEP,
         "confidence": CONFIDENCE,

@@ -24,10 +24,10 @@ from models.embedded.vision import WEIGHTS_DIR
 from models.embedded.vision_clip import CLIP_CHANNELS, ClipEncoder
 from models.train import data, mined_candidates
 from models.train.malloc import keep_memory
-from models.train.vision_calibrate import CLIP_ODDS
 from models.train.vision_measure import auc_interval
 from models.train.vision_motion_views import Clip, read_clips, shaken
 from models.train.vision_scene import Line, fit, folds
+from models.train.vision_unseen import CLIPS
 from pipeline.clipview import CLIP_FRAMES, CLIP_STEP_S, clip_sheet, moving_box
 from pipeline.resize import crop
 from pipeline.types import EventType, Image
@@ -215,7 +215,7 @@ def main() -> None:
         f"AUC {auc_interval(real, told, list(group_of[np.searchsorted(names, flagged.clip[first])]))}"
     )
     weights, bias = fit_probe(np.concatenate([x, flagged.x]), np.concatenate([truth, flagged_truth]))
-    CLIP_ODDS.write_text(json.dumps({"odds": odds, "probes": probes}))
+    (data.WORK / CLIPS).write_text(json.dumps({"odds": odds, "probes": probes}))
     path = WEIGHTS_DIR / HEADS_FILE
     heads = json.loads(path.read_text())
     violence = heads["types"]["violence"]

@@ -22,11 +22,12 @@ from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionEncoder
 from models.train import data, mined_candidates
 from models.train.mined_candidates import Item, Mined
-from models.train.vision_calibrate import EVIDENCE_ODDS, HARMLESS, LEAST_ROWS, REAL
+from models.train.vision_calibrate import HARMLESS, LEAST_ROWS, REAL
 from models.train.vision_candidates import TASKS, Corpus, Task, load_corpus
 from models.train.vision_evidence_model import fit_additive, stored
 from models.train.vision_measure import auc, auc_by_scene, balanced, by_scene
 from models.train.vision_scene import folds
+from models.train.vision_unseen import EVIDENCE
 from pipeline.types import Candidate, EventType
 
 REGIONS = (0.0, 0.25, 0.5, 0.75)
@@ -86,8 +87,10 @@ def evidence_model(task: Task, alarms: Sequence[Alarm]) -> AdditiveModel | None:
     return fit_additive(numbers, truth, task.evidence, balanced(truth), strength=0.02)
 
 
-def unseen_evidence(task: Task, alarms: Sequence[Alarm]) -> np.ndarray:
-    """What the evidence of each alarm says by models that saw no alarm of its scene."""
+def unseen_evidence(task: Task, alarms: Sequence[Alarm]) -> np.ndarray | None:
+    """What evidence models that saw no alarm of its scene say of each; ``None`` if the type reads none."""
+    if not (alarms and task.evidence):
+        return None
     odds = np.zeros(len(alarms))
     for seen, rest in folds(np.array([alarm.item.group for alarm in alarms])):
         model = evidence_model(task, [alarms[index] for index in seen])
@@ -108,14 +111,14 @@ def choose_region(task: Task, alarms: Sequence[Alarm]) -> float:
     return max(scored)[2]
 
 
-def alarm_terms(task: Task, alarms: Sequence[Alarm], region: float) -> Terms:
-    """The terms of a type's head over alarms, each by what has not seen them."""
+def alarm_terms(task: Task, alarms: Sequence[Alarm], region: float, evidence: np.ndarray | None) -> Terms:
+    """The terms of a type's head over alarms, each by what has not seen them; ``evidence`` as it is known."""
     terms: Terms = {
         f"attribute:{name}": np.array([alarm.attribute(name, region) for alarm in alarms])
         for name in task.attributes
     }
-    if task.evidence:
-        terms["evidence"] = unseen_evidence(task, alarms)
+    if evidence is not None:
+        terms["evidence"] = evidence
     return terms
 
 
@@ -194,13 +197,26 @@ def clip_terms(clips: Any, flow: dict[str, Any]) -> Terms:
 
 
 def fit_type(
-    task: Task, corpus: Corpus, clips: Any, flow: dict[str, Any], mined: Sequence[Mined]
+    task: Task,
+    corpus: Corpus,
+    clips: Any,
+    flow: dict[str, Any],
+    alarms: Sequence[Alarm],
+    unseen: np.ndarray | None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """One type's entry of ``heads.json`` and its calibration rows."""
+    """One type's entry of ``heads.json`` and its calibration rows.
+
+    Args:
+        task: The type.
+        corpus: Pictures sorted by label.
+        clips: Features of the training clips.
+        flow: The flow model.
+        alarms: Of the type, on pictures of train and val.
+        unseen: What the evidence of each says by models that have not seen it.
+    """
     wanted = corpus.pick(task.real + task.false)
     val = np.flatnonzero(wanted & (corpus.split == "val"))
     truth = corpus.pick(task.real)
-    alarms = alarms_of(task, mined)
     region = choose_region(task, alarms)
     terms: Terms = {
         f"attribute:{name}": corpus.visual(name, task.objects, region) for name in task.attributes
@@ -212,16 +228,16 @@ def fit_type(
         # Pictures sorted by label are another question than what a trigger fires on.
         real = np.array([alarm.real for alarm in alarms])
         scenes = by_scene(real, [alarm.item.group for alarm in alarms])
-        weighed = weigh(alarm_terms(task, alarms, region), real, scenes)
+        weighed = weigh(alarm_terms(task, alarms, region, unseen), real, scenes)
     else:
         at_val = {name: value[val] for name, value in terms.items()}
         weighed = weigh(at_val, truth[val], balanced(truth[val]))
     rows: list[dict[str, Any]] = []
     if task.name == "violence":
-        unseen = clips["split"] == "val"
+        of_val = clips["split"] == "val"
         of_clips = clip_terms(clips, flow)
-        violent = clips["violent"][unseen]
-        at_val = {name: value[unseen] for name, value in of_clips.items()}
+        violent = clips["violent"][of_val]
+        at_val = {name: value[of_val] for name, value in of_clips.items()}
         moving = weigh(at_val, violent, balanced(violent))
         weighed |= {name: moving[name] for name in ("motion", "flow") if name in moving}
     for name, setting in weighed.items():
@@ -234,7 +250,7 @@ def fit_type(
         odds = total(entry, of_clips)
         rows += [
             _row("violence", "val", g, o, t)
-            for g, o, t in zip(clips["group"][unseen], odds[unseen], clips["violent"][unseen], strict=True)
+            for g, o, t in zip(clips["group"][of_val], odds[of_val], violent, strict=True)
         ]
     odds = total(entry, terms)
     for index in np.flatnonzero(wanted & (corpus.split != "train")):
@@ -260,13 +276,13 @@ def main() -> None:
     mined = mined_candidates.load()
     types, rows, unseen = {}, [], {}
     for task in TASKS:
-        if task.evidence:
-            alarms = alarms_of(task, mined)
-            odds = unseen_evidence(task, alarms)
+        alarms = alarms_of(task, mined)
+        odds = unseen_evidence(task, alarms)
+        if odds is not None:
             unseen[task.name] = {
                 alarm.item.name: round(float(value), 4) for alarm, value in zip(alarms, odds, strict=True)
             }
-        entry, its_rows = fit_type(task, corpus, clips, flow, mined)
+        entry, its_rows = fit_type(task, corpus, clips, flow, alarms, odds)
         if task.name == "intrusion":
             types["loitering"] = entry
             rows += [{**row, "type": "loitering"} for row in its_rows]
@@ -285,7 +301,7 @@ def main() -> None:
         "flow": flow,
     }
     (WEIGHTS_DIR / HEADS_FILE).write_text(json.dumps(heads, indent=1) + "\n")
-    EVIDENCE_ODDS.write_text(json.dumps(unseen))
+    (data.WORK / EVIDENCE).write_text(json.dumps(unseen))
     out = data.WORK / "head-rows.jsonl"
     out.write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(f"wrote {WEIGHTS_DIR / HEADS_FILE} and {out}")

@@ -100,9 +100,18 @@ def fit_platt(truth: np.ndarray, log_odds: np.ndarray, group: Sequence[str]) -> 
     return Platt(float(found.x[0]), float(found.x[1]))
 
 
-def calibration_error(truth: np.ndarray, probability: np.ndarray, *, bins: int = 10) -> float:
-    """Expected calibration error at equal priors, equal-width bins."""
-    weight = balanced(truth)
+def calibration_error(
+    truth: np.ndarray, probability: np.ndarray, *, bins: int = 10, group: Sequence[str] | None = None
+) -> float:
+    """Expected calibration error at equal priors, equal-width bins.
+
+    Args:
+        truth: (n,) bool.
+        probability: (n,) 0..1, at equal priors.
+        bins: How many.
+        group: Scene of each: with it, scenes weigh the same within their class.
+    """
+    weight = balanced(truth) if group is None else by_scene(truth, group)
     which = np.minimum((probability * bins).astype(int), bins - 1)
     error = 0.0
     for index in range(bins):
@@ -114,3 +123,21 @@ def calibration_error(truth: np.ndarray, probability: np.ndarray, *, bins: int =
             )
             error += float(w.sum() * abs(gap))
     return error
+
+
+def error_by_chance(
+    truth: np.ndarray, probability: np.ndarray, *, samples: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """Calibration error that chance alone would give: median, and what it stays below in 95 of 100.
+
+    Truths are drawn from the probabilities themselves (consistency resampling: Broecker and Smith,
+    "Increasing the reliability of reliability diagrams", 2007), at the share of real ones there is. Pictures
+    of one scene are drawn as if they were independent, so the true figures are larger.
+    """
+    share = float(np.clip(truth.mean(), 1e-6, 1 - 1e-6))
+    clipped = np.clip(probability, 1e-6, 1 - 1e-6)
+    odds = clipped / (1 - clipped) * share / (1 - share)
+    random = np.random.default_rng(seed)
+    drawn = random.random((samples, len(probability))) < odds / (1 + odds)
+    errors = [calibration_error(one, probability) for one in drawn if 0 < one.sum() < len(one)]
+    return float(np.median(errors)), float(np.quantile(errors, 0.95))

@@ -2,7 +2,7 @@
 
 ``python -m models.train.vision_scene`` fits two probes on scene features (``scene_features``: untouched
 weights) of accidents, traffic and harmless pictures of train and val, and writes them to
-``heads.json``. Their log-odds on pictures they have not seen, five folds by scene, go to
+``heads.json``. Their log-odds on alarms of pictures they have not seen, five folds by scene, go to
 ``.train/scene-rows.json`` for calibration: val alone holds five accident scenes.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,10 +22,11 @@ from sklearn.preprocessing import StandardScaler
 from models.embedded.heads import HEADS_FILE, either
 from models.embedded.vision import WEIGHTS_DIR
 from models.embedded.vision_scene import OBJECT_CHANNELS
-from models.train import data, scene_features
+from models.train import data, mined_candidates, scene_features
 from models.train.data import Row
 from models.train.vision_calibrate import LEARN, SCENE_ROWS
 from models.train.vision_measure import auc, auc_interval, balanced
+from pipeline.types import EventType
 
 OTHERS = ("normal_person", "normal_empty", "fire_like", "fall_like", "general")
 OTHER_COUNT = 300
@@ -100,6 +101,38 @@ def unseen_log_odds(x: np.ndarray, crash: np.ndarray, road: np.ndarray, group: n
     return odds
 
 
+def flagged(rows: Sequence[Row]) -> np.ndarray:
+    """On which pictures stage 1 raised an alarm of an accident (``mined_candidates``)."""
+    names = {
+        one.item.name
+        for one in mined_candidates.load()
+        if any(candidate.event_type is EventType.TRAFFIC_ACCIDENT for candidate in one.candidates)
+    }
+    return np.array([row.file in names for row in rows])
+
+
+def calibration_rows(rows: Sequence[Row], odds: np.ndarray) -> list[dict[str, Any]]:
+    """What calibration reads: alarms as the trigger raises them, not pictures as a corpus sorts them.
+
+    Args:
+        rows: Accidents and harmless pictures.
+        odds: Log-odds of each, by probes that saw none of its scene.
+    """
+    return [
+        {
+            "type": EventType.TRAFFIC_ACCIDENT.value,
+            "split": "test" if row.split == "test" else LEARN,
+            "group": row.group,
+            "name": row.file,
+            "label": row.label,
+            "log_odds": float(value),
+            "truth": row.label == "accident",
+        }
+        for row, value, asked in zip(rows, odds, flagged(rows), strict=True)
+        if asked
+    ]
+
+
 def stored_head(line: Line) -> dict[str, Any]:
     """A head of one scene probe as ``heads.json`` holds it."""
     weights, bias = line
@@ -130,11 +163,16 @@ def main() -> None:
     held = test & road
     figures = auc_interval(crash[held], both_log_odds(x[held], lines), list(group[held]))
     print("test, accidents against traffic:", figures)
-    calibration = [
-        {"type": "traffic_accident", "split": split, "group": str(g), "log_odds": float(o), "truth": bool(t)}
-        for split, which, found in ((LEARN, ~test, odds), ("test", held, both_log_odds(x[held], lines)))
-        for g, o, t in zip(group[which], found, crash[which], strict=True)
-    ]
+    taught = {row.file for row in rows}
+    more = [row for row in data.read_rows() if row.label in OTHERS and row.file not in taught]
+    told = both_log_odds(x[test], lines), both_log_odds(scene_features.of_rows(more), lines)
+    told_of = [row for row in rows if row.split != "test"], [row for row in rows if row.split == "test"], more
+    calibration = calibration_rows([row for part in told_of for row in part], np.concatenate([odds, *told]))
+    for split in (LEARN, "test"):
+        part = [row for row in calibration if row["split"] == split]
+        real = np.array([row["truth"] for row in part])
+        value = auc(real, np.array([row["log_odds"] for row in part]))
+        print(f"alarms, {split}: {real.sum()} real, {(~real).sum()} false, AUC {value:.3f}")
     SCENE_ROWS.write_text(json.dumps(calibration))
     path = WEIGHTS_DIR / HEADS_FILE
     stored: dict[str, Any] = json.loads(path.read_text())

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,17 +25,10 @@ from models.embedded.vision import WEIGHTS_DIR
 from models.train import data, mined_candidates, scene_features
 from models.train.data import Row
 from models.train.mined_candidates import SECOND_OPINIONS
-from models.train.vision_calibrate import (
-    HARMLESS,
-    LEARN,
-    REAL,
-    SECOND_ODDS,
-    armed_opinions,
-    evidence_opinions,
-    rows_of,
-)
+from models.train.vision_calibrate import HARMLESS, LEARN, REAL, rows_of
 from models.train.vision_measure import auc, auc_by_scene, by_scene
 from models.train.vision_scene import Line, fit_objects, fit_scene, folds
+from models.train.vision_unseen import SECOND, Unseen
 from pipeline.types import EventType
 
 STILL_ONLY = {EventType.VIOLENCE}
@@ -128,9 +121,9 @@ def main() -> None:
     held = scene_features.load()
     rows = [row for row in data.read_rows() if row.file in held]
     x = scene_features.of_rows(rows)
-    alarms = rows_of(
-        mined_candidates.load(), DecisionHead(), armed=armed_opinions(), evidence=evidence_opinions()
-    )
+    # What is asked is what a second opinion would add, so none of an earlier run may be in it.
+    others = replace(Unseen.read(), second={}, probes={})
+    alarms = rows_of(mined_candidates.load(), DecisionHead(), others)
     found: dict[str, Any] = {}
     for event_type in SECOND_OPINIONS:
         tried = []
@@ -156,7 +149,7 @@ def main() -> None:
             "bias": round(bias, 5),
         }
     path.write_text(json.dumps(stored, indent=1) + "\n")
-    SECOND_ODDS.write_text(json.dumps(found))
+    (data.WORK / SECOND).write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

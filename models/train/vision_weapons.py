@@ -18,10 +18,11 @@ import numpy as np
 from models.embedded.heads import HEADS_FILE, pool_stills
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR
 from models.train import data, mined_candidates, scene_features
-from models.train.vision_calibrate import ARMED_ODDS, HARMLESS
+from models.train.vision_calibrate import HARMLESS
 from models.train.vision_measure import auc, fit_platt
 from models.train.vision_scene import fit_objects
 from models.train.vision_second import Second, second_opinion, share_of
+from models.train.vision_unseen import ARMED
 from pipeline.types import EventType
 
 REGION = 0.5
@@ -88,7 +89,7 @@ def main() -> None:
     stored["types"]["violence"]["also"] = fit(second)
     path.write_text(json.dumps(stored, indent=1) + "\n")
     weights, bias = second.train_line
-    ARMED_ODDS.write_text(
+    (data.WORK / ARMED).write_text(
         json.dumps({"pictures": second.odds, "train": {"weights": weights.tolist(), "bias": bias}})
     )
 

@@ -7,23 +7,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
 from models.embedded.heads import DecisionHead
 from models.embedded.heads_evidence import read_additive
 from models.embedded.vision import ATTRIBUTES, VisionFeatures
 from models.embedded.vision_clip import CLIP_CHANNELS
 from models.embedded.vision_motion import MOTION_STATISTICS
-from models.train import mined_candidates, vision_clip
+from models.train import data, mined_candidates, vision_calibrate, vision_clip, vision_finetune
 from models.train.data import Row, claim, fold_of_groups
-from models.train.mined_candidates import Eyes, Item, Mined
+from models.train.mined_candidates import Eyes, Item, Mined, mine
 from models.train.vision_calibrate import LEARN, rows_of
 from models.train.vision_candidates import TASKS
 from models.train.vision_evidence_model import fit_additive, stored
 from models.train.vision_heads import alarms_of, choose_region, evidence_model, unseen_evidence
-from models.train.vision_measure import auc, by_scene
+from models.train.vision_measure import auc, by_scene, calibration_error, error_by_chance
+from models.train.vision_unseen import EVIDENCE, Unseen
+from pipeline.detect import Stage1
+from pipeline.detect.triggers.fire import FireTrigger
 from pipeline.types import Candidate, EventType, Evidence, KeyFrame, Moment, TriggerScore, View
+from tests.unit.detect.test_stage import Nobody
 
 FALL = next(task for task in TASKS if task.name == "fall")
 DOWN = ATTRIBUTES.index("person_down")
@@ -136,7 +142,8 @@ def test_evidence_is_weighed_by_models_that_have_not_seen_the_scene() -> None:
     model = evidence_model(FALL, found)
     assert model is not None
     seen_odds = np.array([model.log_odds(one.numbers()) for one in found])
-    assert auc(truth, unseen_evidence(FALL, found)) < auc(truth, seen_odds) - 0.1
+    unseen_odds = unseen_evidence(FALL, found)
+    assert unseen_odds is not None and auc(truth, unseen_odds) < auc(truth, seen_odds) - 0.1
 
 
 def test_pictures_are_seen_by_networks_that_were_not_taught_them() -> None:
@@ -155,10 +162,85 @@ def test_pictures_are_seen_by_networks_that_were_not_taught_them() -> None:
 def test_alarms_of_train_are_judged_like_those_of_val() -> None:
     """Given alarms of train, val and test, then the first two are learnt from, by what has not seen them."""
     made = [alarm(number, "fall", 2.0, 2.0, split) for number, split in enumerate(["train", "val", "test"])]
-    plain = rows_of(made, DecisionHead())
+    plain = rows_of(made, DecisionHead(), Unseen())
     assert [row["split"] for row in plain] == [LEARN, LEARN, "test"]
-    told = rows_of(made, DecisionHead(), evidence={"fall": {"picture 0": 3.0}})
+    told = rows_of(made, DecisionHead(), Unseen({"fall": {"picture 0": 3.0}}))
     assert told[0]["log_odds"] != plain[0]["log_odds"] and told[1]["log_odds"] == plain[1]["log_odds"]
+
+
+def test_calibration_rests_on_what_has_not_seen_an_alarm(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Given evidence that knows its own alarms and evidence that does not, the second decides the slope."""
+    made = alarms("both", 60)
+    slopes = []
+    for name, strength in (("sure", 4.0), ("against", -4.0)):
+        folder = tmp_path / name
+        folder.mkdir()
+        odds = {one.item.name: strength * (1 if one.item.label == "fall" else -1) for one in made}
+        (folder / EVIDENCE).write_text(json.dumps({"fall": odds}))
+        monkeypatch.setattr(data, "WORK", folder)
+        monkeypatch.setattr(vision_calibrate, "SCENE_ROWS", folder / "none.json")
+        monkeypatch.setattr(mined_candidates, "load", lambda: made)
+        monkeypatch.setattr("sys.argv", ["vision_calibrate", "--out", str(folder / "calibration.json")])
+        vision_calibrate.main()
+        slopes.append(json.loads((folder / "calibration.json").read_text())["types"]["fall"]["a"])
+    assert slopes[0] < slopes[1] / 2
+
+
+def test_without_its_evidence_nothing_is_calibrated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(data, "WORK", tmp_path)
+    with pytest.raises(SystemExit, match="vision_heads"):
+        Unseen.read()
+
+
+def test_a_fold_is_not_taught_by_the_scenes_it_leaves_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Given views of nine scenes, then each network learns from six, and between them they leave out all."""
+    rows = [Row(f"{i}.jpg", "fire", "train", f"scene {i % 9}", "source", (), "") for i in range(36)]
+    group = np.array([row.group for row in rows])
+    learnt_from, written = [], []
+
+    def learn(maps: Any, target: Any, mask: Any, config: Any, order: np.ndarray, *, checkpoint: Path) -> Any:
+        learnt_from.append(set(group[order]))
+        return torch.nn.Linear(1, 1)
+
+    monkeypatch.setattr(data, "read_rows", lambda: rows)
+    monkeypatch.setattr(data, "FOLDS_DIR", tmp_path)
+    monkeypatch.setattr(vision_finetune, "train", learn)
+    monkeypatch.setattr(vision_finetune, "export", lambda state, stream, out: written.append(out))
+    labels = {"group": group, "target": None, "mask": None}
+    vision_finetune.train_folds(np.zeros(36), labels, {"seed": 0, "passes": 2.0})
+    fold_of = fold_of_groups(rows, data.FOLDS)
+    assert [out.name for out in written] == ["0", "1", "2"]
+    for fold, scenes in enumerate(learnt_from):
+        assert scenes == {scene for scene, its in fold_of.items() if its != fold}
+
+
+def test_mining_shows_a_picture_to_the_network_that_was_not_taught_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Given two pictures with flames, one of a scene of train, then each is read by the right network."""
+    picture = np.full((240, 320, 3), 60, np.uint8)
+    picture[100:180, 120:220] = (40, 140, 250)
+    items = []
+    for number in (1, 2):
+        path = tmp_path / f"{number}.png"
+        cv2.imwrite(str(path), picture)
+        items.append(Item(str(path), path.name, "fire", "train", f"scene {number}", "source"))
+    taught, other, scene, clip = (cast("Any", name) for name in ("taught", "other", "scene", "clip"))
+    eyes = Eyes(taught, scene, clip, {"scene 1": other})
+    nobody = Nobody()
+    monkeypatch.setattr(data, "WORK", tmp_path)
+    monkeypatch.setattr(mined_candidates, "features_of", lambda _candidate, _store, one: one.encoder)
+    monkeypatch.setattr(
+        mined_candidates,
+        "build_stage1",
+        lambda settings, store: Stage1(settings, store, nobody, nobody, triggers=[FireTrigger]),
+    )
+    read_by = {mined.item.name: set(mined.features) for mined in mine(items, eyes, 1)}
+    assert read_by == {"1.png": {other}, "2.png": {taught}}
 
 
 def test_what_a_network_was_taught_by_is_not_learnt_from() -> None:
@@ -166,8 +248,8 @@ def test_what_a_network_was_taught_by_is_not_learnt_from() -> None:
     one = alarm(0, "normal_person", 0.0, 0.0)
     item = Item("p", "clip.mp4", "normal_person", "train", "scene", "train_clips")
     fight = [replace(found, event_type=EventType.VIOLENCE) for found in one.candidates]
-    assert rows_of([Mined(item, fight, one.features)], DecisionHead()) == []
-    assert len(rows_of([Mined(item, one.candidates, one.features)], DecisionHead())) == 1
+    assert rows_of([Mined(item, fight, one.features)], DecisionHead(), Unseen()) == []
+    assert len(rows_of([Mined(item, one.candidates, one.features)], DecisionHead(), Unseen())) == 1
 
 
 def test_a_scene_seen_often_weighs_no_more() -> None:
@@ -177,6 +259,29 @@ def test_a_scene_seen_often_weighs_no_more() -> None:
     assert weight[5] == pytest.approx(weight[6:].sum()) and weight[:5].sum() == pytest.approx(
         weight[5:].sum()
     )
+
+
+def test_calibration_error_is_told_beside_what_chance_gives() -> None:
+    """Given probabilities that are right, then their error is what chance gives; given wrong ones, more."""
+    random = np.random.default_rng(2)
+    right = random.uniform(0.02, 0.98, 150)
+    truth = random.random(150) < right
+    wrong = np.where(truth, 0.6, 0.55)
+    median, high = error_by_chance(truth, right)
+    assert median < calibration_error(truth, right) * 2 and calibration_error(truth, right) < high
+    assert calibration_error(truth, wrong) > error_by_chance(truth, wrong)[1]
+    assert error_by_chance(np.tile(truth, 20), np.tile(right, 20))[0] < median / 2
+
+
+def test_a_scene_seen_often_does_not_decide_calibration() -> None:
+    truth = np.array([True] * 41 + [False] * 20)
+    probability = np.array([*[0.95] * 20, *[0.05] * 21, *[0.05] * 20])
+    scenes = [*(f"scene {i}" for i in range(20)), *["video"] * 21, *(f"other {i}" for i in range(20))]
+    by_picture, scene = (
+        calibration_error(truth, probability),
+        calibration_error(truth, probability, group=scenes),
+    )
+    assert by_picture > 0.2 > 0.12 > scene
 
 
 def test_features_made_otherwise_are_not_mixed_in(tmp_path: Path) -> None:
