@@ -69,7 +69,8 @@ class FireTrigger:
 
     def update(self, scene: Scene) -> Firing | None:
         """Take in one sampled frame."""
-        small = softened(scene.small)
+        # Codecs repaint fine noise at every key frame; that is not flicker.
+        small: Image = cv2.blur(scene.small, (3, 3))
         mask = flame_mask(small)
         share = float(mask.mean())
         if scene.is_still:
@@ -93,7 +94,7 @@ class FireTrigger:
         score = (
             0.2 + 0.2 * min(1.0, share / 0.03) ** 0.5 + 0.2 * min(1.0, flicker / 0.5) + 0.4 * (seen or 0.0)
         )
-        measured = flame_facts(scene.small, share) | {
+        measured = _flames(scene, share) | {
             facts.FIRE_FLICKER: round(flicker, 2),
             facts.FIRE_GROWTH: round(min(99.0, share / max(self._first_share, 1e-4)), 2),
             facts.MOTION_AREA: round(scene.motion.area, 4),
@@ -110,30 +111,15 @@ class FireTrigger:
         if share < self.params.still_pixels if seen is None else seen < self.params.still_attribute:
             return None
         score = 0.2 + 0.4 * min(1.0, share / 0.05) ** 0.5 if seen is None else 0.2 + 0.7 * seen
-        measured = flame_facts(scene.small, share) | {facts.STILL_IMAGE: True}
+        measured = _flames(scene, share) | {facts.STILL_IMAGE: True}
         note = f"Flame-coloured light covers {share:.1%} of the picture."
         return Firing(score, note, measured, around(mask) if share else None)
 
 
-def flame_facts(small: Image, share: float | None = None) -> dict[str, JsonScalar]:
-    """The share in flame colours, where there are colours: under infrared light a fire has none.
-
-    Args:
-        small: The frame at analysis resolution, BGR.
-        share: The share where it is known already.
-    """
-    _, colour = brightness_and_colour(small)
-    if colour < COLOURLESS:
-        return {}
-    return {
-        facts.FIRE_PIXELS: round(float(flame_mask(softened(small)).mean()) if share is None else share, 4)
-    }
-
-
-def softened(small: Image) -> Image:
-    """Without fine noise: codecs repaint it at every key frame, and that is no flicker."""
-    soft: Image = cv2.blur(small, (3, 3))
-    return soft
+def _flames(scene: Scene, share: float) -> dict[str, JsonScalar]:
+    """The share in flame colours, where there are colours: under infrared light a fire has none."""
+    _, colour = brightness_and_colour(scene.small)
+    return {facts.FIRE_PIXELS: round(share, 4)} if colour >= COLOURLESS else {}
 
 
 def flame_mask(small: Image) -> _Mask:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.detect import facts
 from pipeline.detect.scene import Firing, Scene
-from pipeline.detect.triggers.fire import around, flame_facts
+from pipeline.detect.triggers.fire import around
 from pipeline.types import Array, EventType, Image
 
 
@@ -118,7 +118,7 @@ class SmokeTrigger:
             facts.SMOKE_SPREAD: round(spread, 4),
             facts.TEXTURE_LOSS: round(hidden, 2),
             facts.MOTION_AREA: round(scene.motion.area, 4),
-        } | flame_facts(scene.small)
+        }
         note = (
             f"A greyish area over {area:.0%} of the frame hides {hidden:.0%} of the background's detail."
             if spreads
@@ -131,7 +131,7 @@ class SmokeTrigger:
         share, seen = float(plume.mean()), scene.attributes.get("smoke")
         if share < self.params.still_area if seen is None else seen < self.params.still_attribute:
             return None
-        measured = {facts.SMOKE_AREA: round(share, 3), facts.STILL_IMAGE: True} | flame_facts(scene.small)
+        measured = {facts.SMOKE_AREA: round(share, 3), facts.STILL_IMAGE: True}
         score = 0.2 + 0.3 * min(1.0, share / 0.3) if seen is None else 0.2 + 0.7 * seen
         note = f"Pale, colourless, textureless haze covers {share:.0%} of the picture."
         return Firing(score, note, measured, around(plume) if share else None)
