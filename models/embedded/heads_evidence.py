@@ -16,14 +16,7 @@ import numpy as np
 from pipeline.types import Array, Evidence
 
 ANIMALS = frozenset(["dog", "cat", "horse", "cow", "sheep", "bird", "bear", "elephant", "zebra", "giraffe"])
-FACT_NAMES = (
-    "torso_angle_deg",
-    "box_aspect",
-    "head_below_hip",
-    "pose_score",
-    "person_count",
-    "fire_pixels",
-)
+FACT_NAMES = ("torso_angle_deg", "box_aspect", "head_below_hip", "pose_score", "person_count")
 """Facts that a single picture can give too, so that the corpus can teach what they mean."""
 OBJECT_NAMES = ("pose_seen", "person_score", "animal_score")
 NAMES = FACT_NAMES + OBJECT_NAMES

@@ -37,14 +37,7 @@ class Task:
 
 
 TASKS = (
-    Task(
-        "fire",
-        ("fire",),
-        ("fire_like", "normal_empty", "normal_traffic"),
-        ("fire", "smoke"),
-        ("fire_pixels",),
-        objects=0,
-    ),
+    Task("fire", ("fire",), ("fire_like", "normal_empty", "normal_traffic"), ("fire", "smoke"), objects=0),
     Task("smoke", ("smoke",), ("fire_like", "normal_empty", "normal_traffic"), ("smoke|fire",), objects=0),
     Task(
         "fall",
