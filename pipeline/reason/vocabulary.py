@@ -108,7 +108,8 @@ CONCEPTS: dict[str, Concept] = {
 ENGLISH_BEFORE = frozenset(
     _words(
         "no not without never none nothing nobody neither nor isn't aren't wasn't cannot can't "
-        "resembles resemble resembling like mistaken confused similar suspected possible looks"
+        "resembles resemble resembling like mistaken confused similar possible looks "
+        "suspected suspects suspect"
     )
 )
 ENGLISH_AFTER = (

@@ -31,6 +31,7 @@ def candidate(event: str = "fall", *, counts: dict[str, int] | None = None, **fa
         "There is neither a weapon nor a dog in view.",
         "The fire alarm is false: it is a red lamp that looks like fire.",
         "A gun is not visible.",
+        "The alarm suspects smoke, but the pictures do not settle it.",
         "Alarm: fire",
         "Nothing is burning in view; flame colours come from a lamp.",
         "밝은 곳에 불꽃색이 보입니다.",
