@@ -51,6 +51,11 @@ MAIN_ATTRIBUTE: Mapping[EventType, str] = {
     EventType.INTRUSION: "person",
     EventType.LOITERING: "person",
 }
+_ALSO_REAL: Mapping[EventType, tuple[str, float]] = {
+    EventType.SMOKE: ("fire", SURE_PROBABILITY),
+    EventType.VIOLENCE: ("weapon", OTHERS_SEEN_AT),
+}
+"""What else makes an alarm real, and from which probability on."""
 _INCIDENTS = ("fire", "smoke", "fight", "person_down", "crash", "weapon", "crowd")
 _SCENERY = ("person", "vehicle", "animal")
 _VEHICLES = ("car", "truck", "bus", "motorcycle", "bicycle")
@@ -256,12 +261,14 @@ def contradicted(event: EventType, evidence: Evidence) -> bool:
 def gather(inquiry: Inquiry, score: Score) -> Facts:
     """The facts of one judged candidate."""
     event, evidence = inquiry.event_type, inquiry.evidence
+    probabilities = score.attributes
     reading, doubted = reading_of(score), contradicted(event, evidence)
     if doubted and reading in (Reading.REAL, Reading.LIKELY):
         reading = Reading.UNCLEAR
+    if reading is Reading.LIKELY and not _witnessed(event, probabilities):
+        reading = Reading.UNCLEAR
     people_counts = _count(evidence, ("person",), "person_count")
     vehicles = max(_count(evidence, _VEHICLES, "vehicle_count"))
-    probabilities = score.attributes
     main = MAIN_ATTRIBUTE.get(event, "")
     seen = [n for n in (*_INCIDENTS, *_SCENERY) if probabilities.get(n, 0.0) >= _seen_at(n, main)]
     seen.sort(key=(*_INCIDENTS, *_SCENERY).index)
@@ -304,6 +311,19 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
     )
     # How far haze spreads is no ground for flames.
     return facts if facts.told_as is event else replace(facts, measures=())
+
+
+def _witnessed(event: EventType, probabilities: Mapping[str, float]) -> bool:
+    """Whether the eyes see what the alarm says, or what makes it real all the same.
+
+    What is no more than probable is called so only where they do: other terms of a head know what such
+    scenes look like, not whether the thing is there.
+    """
+    main = MAIN_ATTRIBUTE.get(event, "")
+    if not main or probabilities.get(main, 0.0) >= SEEN_AT:
+        return True
+    other, seen_at = _ALSO_REAL.get(event, ("", math.inf))
+    return probabilities.get(other, 0.0) >= seen_at
 
 
 def _seen_at(name: str, main: str) -> float:

@@ -187,6 +187,27 @@ def test_a_smoke_alarm_borne_out_by_flames_is_told_as_a_fire() -> None:
     assert "smoke" in phrases.plain(unclear)["title"].lower(), "an unclear alarm is told as what it alarms of"
 
 
+@pytest.mark.parametrize(
+    ("event", "attributes", "told"),
+    [
+        (EventType.TRAFFIC_ACCIDENT, {"crash": 0.3}, Reading.UNCLEAR),
+        (EventType.TRAFFIC_ACCIDENT, {"crash": 0.6}, Reading.LIKELY),
+        (EventType.SMOKE, {"smoke": 0.3, "fire": 0.75}, Reading.UNCLEAR),
+        (EventType.SMOKE, {"smoke": 0.3, "fire": 0.85}, Reading.LIKELY),
+        (EventType.VIOLENCE, {"fight": 0.3, "weapon": 0.9}, Reading.LIKELY),
+        (EventType.ABANDONED_OBJECT, {}, Reading.LIKELY),
+    ],
+)
+def test_probable_is_only_what_the_eyes_see_too(
+    event: EventType, attributes: dict[str, float], told: Reading
+) -> None:
+    """Given a probable alarm, then it is told as suspected where nothing that makes it real is seen."""
+    score = Score(1.0, attributes, probability=0.7, state=VerdictState.CONFIRMED)
+    assert report.gather(inquiry(event), score).reading is told
+    sure = replace(score, probability=0.9)
+    assert report.gather(inquiry(event), sure).reading is Reading.REAL
+
+
 def test_what_an_unclear_alarm_suspects_is_no_observation() -> None:
     """The page lists observations under "Seen in the pictures"."""
     facts = Facts(EventType.VIOLENCE, Reading.UNCLEAR, seen=("person",), people=2)
