@@ -56,6 +56,7 @@ _ALSO_REAL: Mapping[EventType, tuple[str, float]] = {
     EventType.VIOLENCE: ("weapon", OTHERS_SEEN_AT),
 }
 """What else makes an alarm real, and from which probability on."""
+_OF_A_CRASH = ("vehicle_stop", "trajectory_break", "vehicle_overlap")
 _INCIDENTS = ("fire", "smoke", "fight", "person_down", "crash", "weapon", "crowd")
 _SCENERY = ("person", "vehicle", "animal")
 _VEHICLES = ("car", "truck", "bus", "motorcycle", "bicycle")
@@ -265,7 +266,7 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
     reading, doubted = reading_of(score), contradicted(event, evidence)
     if doubted and reading in (Reading.REAL, Reading.LIKELY):
         reading = Reading.UNCLEAR
-    if reading is Reading.LIKELY and not _witnessed(event, probabilities):
+    if reading is Reading.LIKELY and not _witnessed(event, evidence, probabilities):
         reading = Reading.UNCLEAR
     people_counts = _count(evidence, ("person",), "person_count")
     vehicles = max(_count(evidence, _VEHICLES, "vehicle_count"))
@@ -313,12 +314,16 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
     return facts if facts.told_as is event else replace(facts, measures=())
 
 
-def _witnessed(event: EventType, probabilities: Mapping[str, float]) -> bool:
-    """Whether the eyes see what the alarm says, or what makes it real all the same.
+def _witnessed(event: EventType, evidence: Evidence, probabilities: Mapping[str, float]) -> bool:
+    """Whether eyes or detectors found what the alarm says, or what makes it real all the same.
 
-    What is no more than probable is called so only where they do: other terms of a head know what such
-    scenes look like, not whether the thing is there.
+    What is no more than probable is called so only where they did: other terms of a head know what such
+    scenes look like, not whether the thing is there. Of crashes the eyes know little more than traffic, so
+    where things move a vehicle must have stopped, turned or hit another; on one picture they must do.
     """
+    moving = evidence.facts.get("still_image") is not True and not is_reported(evidence)
+    if event is EventType.TRAFFIC_ACCIDENT and moving:
+        return any(float(evidence.facts.get(name) or 0.0) > 0 for name in _OF_A_CRASH)
     main = MAIN_ATTRIBUTE.get(event, "")
     if not main or probabilities.get(main, 0.0) >= SEEN_AT:
         return True

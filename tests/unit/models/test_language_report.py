@@ -14,7 +14,7 @@ from models.embedded.decoding import Automaton, ReportWriter, variations
 from models.embedded.korean import final_consonant, people, with_particle
 from models.embedded.report import Facts, Measure, Reading
 from pipeline.reason.criteria import criteria
-from pipeline.types import Candidate, EventType, Evidence, TriggerScore, VerdictState
+from pipeline.types import Candidate, EventType, Evidence, JsonScalar, TriggerScore, VerdictState
 
 
 def inquiry(event=EventType.FALL, facts=None, counts=None, **more):
@@ -187,25 +187,31 @@ def test_a_smoke_alarm_borne_out_by_flames_is_told_as_a_fire() -> None:
     assert "smoke" in phrases.plain(unclear)["title"].lower(), "an unclear alarm is told as what it alarms of"
 
 
+STILL = {"still_image": True}
+
+
 @pytest.mark.parametrize(
-    ("event", "attributes", "told"),
+    ("event", "attributes", "facts", "told"),
     [
-        (EventType.TRAFFIC_ACCIDENT, {"crash": 0.3}, Reading.UNCLEAR),
-        (EventType.TRAFFIC_ACCIDENT, {"crash": 0.6}, Reading.LIKELY),
-        (EventType.SMOKE, {"smoke": 0.3, "fire": 0.75}, Reading.UNCLEAR),
-        (EventType.SMOKE, {"smoke": 0.3, "fire": 0.85}, Reading.LIKELY),
-        (EventType.VIOLENCE, {"fight": 0.3, "weapon": 0.9}, Reading.LIKELY),
-        (EventType.ABANDONED_OBJECT, {}, Reading.LIKELY),
+        (EventType.TRAFFIC_ACCIDENT, {"crash": 0.3}, STILL, Reading.UNCLEAR),
+        (EventType.TRAFFIC_ACCIDENT, {"crash": 0.6}, STILL, Reading.LIKELY),
+        (EventType.TRAFFIC_ACCIDENT, {"crash": 0.9}, {"flow_peak": 0.3}, Reading.UNCLEAR),
+        (EventType.TRAFFIC_ACCIDENT, {"crash": 0.9}, {"vehicle_stop": 2.0}, Reading.LIKELY),
+        (EventType.TRAFFIC_ACCIDENT, {"crash": 0.6}, {"reported": True}, Reading.LIKELY),
+        (EventType.SMOKE, {"smoke": 0.3, "fire": 0.75}, {}, Reading.UNCLEAR),
+        (EventType.SMOKE, {"smoke": 0.3, "fire": 0.85}, {}, Reading.LIKELY),
+        (EventType.VIOLENCE, {"fight": 0.3, "weapon": 0.9}, {}, Reading.LIKELY),
+        (EventType.ABANDONED_OBJECT, {}, {}, Reading.LIKELY),
     ],
 )
-def test_probable_is_only_what_the_eyes_see_too(
-    event: EventType, attributes: dict[str, float], told: Reading
+def test_probable_is_only_what_was_seen_or_measured_too(
+    event: EventType, attributes: dict[str, float], facts: dict[str, JsonScalar], told: Reading
 ) -> None:
-    """Given a probable alarm, then it is told as suspected where nothing that makes it real is seen."""
+    """Given a probable alarm, then it is told as suspected where nothing that makes it real was found."""
     score = Score(1.0, attributes, probability=0.7, state=VerdictState.CONFIRMED)
-    assert report.gather(inquiry(event), score).reading is told
-    sure = replace(score, probability=0.9)
-    assert report.gather(inquiry(event), sure).reading is Reading.REAL
+    asked = replace(inquiry(event), evidence=Evidence(facts=facts))
+    assert report.gather(asked, score).reading is told
+    assert report.gather(asked, replace(score, probability=0.9)).reading is Reading.REAL
 
 
 def test_what_an_unclear_alarm_suspects_is_no_observation() -> None:
