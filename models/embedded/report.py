@@ -131,12 +131,13 @@ class Facts:
 
     @property
     def told_as(self) -> EventType:
-        """What the report tells of: a fire, where flames bear a smoke alarm out and no smoke is seen."""
-        borne_out = self.reading in (Reading.REAL, Reading.LIKELY)
+        """What the report tells of: a fire, where flames make a smoke alarm probable and no smoke is seen.
+
+        Where it is surer, there is smoke beside the flames as a rule: then it "looks like smoke".
+        """
         burns = "fire" in self.seen and "smoke" not in self.seen
-        return (
-            EventType.FIRE if borne_out and burns and self.event_type is EventType.SMOKE else self.event_type
-        )
+        probable = self.reading is Reading.LIKELY and self.event_type is EventType.SMOKE
+        return EventType.FIRE if probable and burns else self.event_type
 
     @property
     def main_seen(self) -> bool:

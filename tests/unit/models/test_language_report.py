@@ -183,6 +183,9 @@ def test_a_smoke_alarm_borne_out_by_flames_is_told_as_a_fire() -> None:
     assert report.summary_english(facts).startswith("Smoke alarm")
     smoking = report.gather(inquiry(EventType.SMOKE), replace(score, attributes={"smoke": 0.9, "fire": 0.83}))
     assert "smoke" in phrases.plain(smoking)["title"].lower() and smoking.others_seen == ("fire",)
+    surer = report.gather(inquiry(EventType.SMOKE), replace(score, probability=0.97))
+    assert "looks like smoke" in phrases.plain(surer)["narrative"].replace("look like", "looks like")
+    assert surer.others_seen == ("fire",)
     unclear = report.gather(inquiry(EventType.SMOKE), replace(score, state=VerdictState.UNCERTAIN))
     assert "smoke" in phrases.plain(unclear)["title"].lower(), "an unclear alarm is told as what it alarms of"
 
@@ -369,7 +372,7 @@ def test_a_person_is_named_when_an_intrusion_alarm_is_in_doubt():
 
 def test_an_incident_beside_the_alarm_is_never_left_out():
     """Given flames beside a smoke alarm, When it is worded, Then every narrative tells of the flames."""
-    facts = report.gather(inquiry(EventType.SMOKE), Score(5.0, {"smoke": 0.6, "fire": 0.97}))
+    facts = report.gather(inquiry(EventType.SMOKE), Score(5.0, {"smoke": 0.4, "fire": 0.97}))
     for wording in variations(facts, 48):
         assert "lames" in wording["narrative"]
 
