@@ -62,7 +62,8 @@ def is_real(truth: Record, row: Record) -> bool | None:
         return False
     events = truth.get("events") or []
     if not events:
-        return True if goes_with(row["event_type"], label_type(truth) or "") else None
+        about = "violence" if truth["label"] == "weapon" else label_type(truth) or ""
+        return True if goes_with(row["event_type"], about) else None
     for event in events:
         in_time = (
             row["start_s"] <= max(event["end_s"], event["start_s"] + 10)

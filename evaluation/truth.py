@@ -1,8 +1,9 @@
 """What a candidate is in truth: the rules that join labels and candidates, in one place.
 
 A label says what a clip shows; a trigger says what it suspects. Two pairs cannot be told apart by
-a person either and count as the same thing: fire and smoke, intrusion and loitering. ``other`` (an
-external detector's alarm, or a label without an event type) goes with everything.
+a person either and count as the same thing: fire and smoke, intrusion and loitering. A weapon has no event
+type of its own; alarms of violence are about it. ``other`` (an external detector's alarm, or another label
+without an event type) goes with everything.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ _FAMILIES = (
     frozenset({str(EventType.FIRE), str(EventType.SMOKE)}),
     frozenset({str(EventType.INTRUSION), str(EventType.LOITERING)}),
 )
+
+
+_RAISED_BY = {"weapon": str(EventType.VIOLENCE)}
+"""By label without an event type, whose alarms are about it: a smoke alarm is not about a weapon."""
 
 
 def compatible(suspected: str, true_type: str) -> bool:
@@ -47,7 +52,8 @@ def candidate_truth(row: DatasetRow, event_type: str, start_s: float, end_s: flo
     if not row.escalate:
         return False
     if not row.events:
-        return True if compatible(event_type, row.scored_type or "") else None
+        about = _RAISED_BY.get(row.label) or row.scored_type or ""
+        return True if compatible(event_type, about) else None
     touched = any(
         compatible(event_type, str(event.type)) and overlaps(start_s, end_s, event) for event in row.events
     )

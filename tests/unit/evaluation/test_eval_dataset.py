@@ -110,6 +110,9 @@ def test_truth_of_a_candidate():
     assert candidate_truth(row, "fall", 12, 14) is None
     assert candidate_truth(load_row(truth("b")), "fire", 0, 1) is False
     assert candidate_truth(load_row(truth("c", "weapon")), "violence", 0, 1) is True
+    assert candidate_truth(load_row(truth("c", "weapon")), "other", 0, 1) is True
+    assert candidate_truth(load_row(truth("c", "weapon")), "smoke", 0, 1) is None, "nobody has labelled it"
+    assert candidate_truth(load_row(truth("c", "paint_ball")), "smoke", 0, 1) is True
     assert not compatible("fall", "violence")
 
 
