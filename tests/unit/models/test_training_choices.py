@@ -17,7 +17,7 @@ from models.embedded.heads_evidence import read_additive
 from models.embedded.vision import ATTRIBUTES, VisionFeatures
 from models.embedded.vision_clip import CLIP_CHANNELS
 from models.embedded.vision_motion import MOTION_STATISTICS
-from models.train import data, mined_candidates, vision_calibrate, vision_clip, vision_finetune
+from models.train import data, mined_candidates, vision_calibrate, vision_clip, vision_finetune, vision_scene
 from models.train.data import Row, claim, fold_of_groups
 from models.train.mined_candidates import Eyes, Item, Mined, mine
 from models.train.vision_calibrate import LEARN, rows_of
@@ -250,6 +250,23 @@ def test_what_a_network_was_taught_by_is_not_learnt_from() -> None:
     fight = [replace(found, event_type=EventType.VIOLENCE) for found in one.candidates]
     assert rows_of([Mined(item, fight, one.features)], DecisionHead(), Unseen()) == []
     assert len(rows_of([Mined(item, one.candidates, one.features)], DecisionHead(), Unseen())) == 1
+
+
+def test_accidents_are_calibrated_on_what_their_trigger_fires_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given pictures of which the accident trigger flags some, then the others are not calibrated on."""
+    labels = ["accident", "normal_traffic", "normal_person", "accident"]
+    rows = [Row(f"{i}.jpg", label, "val", f"scene {i}", "source", (), "") for i, label in enumerate(labels)]
+    made = []
+    for row, event in zip(rows, [EventType.TRAFFIC_ACCIDENT] * 2 + [EventType.FALL] * 2, strict=True):
+        one = alarm(0, row.label, 0.0, 0.0)
+        candidates = [replace(found, event_type=event) for found in one.candidates]
+        made.append(replace(one, item=replace(one.item, name=row.file), candidates=candidates))
+    monkeypatch.setattr(mined_candidates, "load", lambda: made)
+    found = vision_scene.calibration_rows(rows, np.array([2.0, -1.0, -3.0, 4.0]))
+    assert [(row["name"], row["truth"], row["log_odds"]) for row in found] == [
+        ("0.jpg", True, 2.0),
+        ("1.jpg", False, -1.0),
+    ]
 
 
 def test_a_scene_seen_often_weighs_no_more() -> None:
