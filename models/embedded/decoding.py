@@ -48,8 +48,8 @@ class Tower(Protocol):
         """Embeddings (T, dim)."""
         ...
 
-    def extend(self, embeds: Array) -> Array:
-        """Read on; logits (vocab,)."""
+    def extend(self, embeds: Array, among: Sequence[int] | None = None) -> Array:
+        """Read on; logits (len(among),)."""
         ...
 
 
@@ -109,12 +109,13 @@ class ReportWriter:
         """Tokens forced at the start of the answer: what the model sees, and the first skeleton piece."""
         return [*self._tower.plain_ids(reading_line(facts) + "\n"), *self._pieces[0]]
 
-    def write(self, facts: Facts, logits: Array) -> Written:
-        """Decode all fields; the tower has read the prompt and :meth:`prefix_ids`.
+    def write(self, facts: Facts, unread: Array) -> Written:
+        """Decode all fields.
 
         Args:
             facts: What may be said.
-            logits: Of the first position, (vocab,).
+            unread: Embeddings (T, dim), T >= 1, of what comes before the first field and the tower has not
+                read: the rest of the prompt, :meth:`prefix_ids` at its end.
         """
         wordings = variations(facts, WORDINGS)
         plain = phrases.plain(facts)
@@ -122,7 +123,6 @@ class ReportWriter:
         replaced: list[str] = []
         pending: list[int] = []
         chosen = tokens = 0
-        known: Array | None = logits
         for number, name in enumerate(phrases.FIELDS):
             end = self._pieces[number + 1][0]
             texts = dict.fromkeys(wording[name] for wording in wordings)
@@ -137,20 +137,17 @@ class ReportWriter:
                 if len(options) == 1:
                     token = options[0]
                 else:
-                    if known is None:
-                        known = self._tower.extend(self._tower.embed(pending))
-                        pending = []
-                    token = options[int(np.argmax(known[options]))]
+                    unread = np.concatenate([unread, self._tower.embed(pending)])
+                    token = options[int(np.argmax(self._tower.extend(unread, options)))]
+                    unread, pending = unread[:0], []
                     chosen += 1
                 if token == end:
                     break
                 ids.append(token)
                 pending.append(token)
-                known = None
             tokens += len(ids)
             fields[name] = self._tower.text(ids).strip()
             pending += self._pieces[number + 1]
-            known = None
         if fields["second"] == fields["observation"]:
             fields["second"] = plain["second"]
         return Written(fields, chosen, tokens, tuple(replaced))

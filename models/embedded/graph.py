@@ -62,21 +62,20 @@ def build_tower(
     deltas: Mapping[str, Array] | None = None,
     *,
     compress: bool = True,
-    all_positions: bool = False,
     progress: Progress | None = None,
 ) -> Any:
-    """The tower as an ``openvino.Model``.
+    """The tower as an ``openvino.Model``, up to what it knows of the next token.
 
     Inputs: ``inputs_embeds`` (B, T, dim) f32, ``attention_bias`` (B, 1, T, S) f32 added to the attention
     scores, ``position_ids`` (B, T) i64, ``beam_idx`` (B,) i32 which rows of the cache to go on from.
-    Output ``logits``: (B, 1, vocab) of the last position, or (B, T, vocab) with ``all_positions``.
+    Output ``hidden``: (B, dim) f32 of the last position; its product with a token's embedding is that token's
+    logit (embeddings are tied). Whoever chooses among a few tokens need not multiply by all 49,152 of them.
 
     Args:
         weights: The base weights.
         deltas: Low-rank updates already multiplied out, by ``"<layer>.<projection>"``, added before
             compression.
         compress: Store weights as int8; float32 otherwise.
-        all_positions: Give logits of every position.
         progress: Called with a text and the share done, 0..1.
     """
     import openvino as ov
@@ -101,19 +100,28 @@ def build_tower(
             if delta is not None:
                 layer[name] = layer[name] + delta
         hidden = graph.layer(index, layer, hidden)
-    if not all_positions:
-        hidden = ops.slice(
-            hidden, graph.ints([-1]), graph.ints([np.iinfo(np.int64).max]), graph.ints([1]), graph.ints([1])
-        ).output(0)
-    logits = graph.linear(graph.norm(hidden, weights.final_norm()), weights.embedding())
-    result = ops.result(logits)
-    result.get_output_tensor(0).set_names({"logits"})
+    last = ops.gather(hidden, graph.ints([-1]), graph.ints(1)).output(0)
+    normed = graph.norm(last, weights.final_norm())
+    result = ops.result(ops.squeeze(normed, graph.ints([1])))
+    result.get_output_tensor(0).set_names({"hidden"})
     for parameter in (embeds, bias, positions, beams):
         parameter.get_output_tensor(0).set_names({parameter.get_friendly_name()})
     model = ov.Model([result], graph.sinks, [embeds, bias, positions, beams], "sitrep_language")
     if progress:
         progress("language tower", 1.0)
     return model
+
+
+def build_vocabulary(weights: TowerWeights, *, compress: bool = True) -> Any:
+    """From ``hidden`` (B, dim) f32 to ``logits`` (B, vocab) of every token, as an ``openvino.Model``."""
+    import openvino as ov
+    from openvino import opset13 as ops
+
+    hidden = ops.parameter([-1, weights.spec.dim], np.float32, name="hidden")
+    result = ops.result(_Graph(weights.spec, ops, compress).linear(hidden, weights.embedding()))
+    hidden.get_output_tensor(0).set_names({"hidden"})
+    result.get_output_tensor(0).set_names({"logits"})
+    return ov.Model([result], [hidden], "sitrep_vocabulary")
 
 
 class _Graph:
@@ -163,6 +171,9 @@ class _Graph:
         shaped = self.ops.reshape(x, self.ints([0, 0, count, self.spec.head_dim]), True)
         return self.ops.transpose(shaped, self.ints([0, 2, 1, 3]))
 
+    def shares(self, x: Any, axis: int, sizes: tuple[int, ...]) -> list[Any]:
+        return list(self.ops.variadic_split(x, self.ints(axis), self.ints(sizes)).outputs())
+
     def rotate(self, x: Any) -> Any:
         ops, half, end = self.ops, self.spec.head_dim // 2, np.iinfo(np.int64).max
         step, axis = self.ints([1]), self.ints([3])
@@ -193,20 +204,22 @@ class _Graph:
 
     def layer(self, index: int, weights: dict[str, Array], x: Any) -> Any:
         ops, spec = self.ops, self.spec
+        # Products of one input are one product: the same numbers, and a third fewer calls a token.
         normed = self.norm(x, weights["attn_norm"])
-        query = self.rotate(self.heads(self.linear(normed, weights["q"]), spec.heads))
-        key = self.rotate(self.heads(self.linear(normed, weights["k"]), spec.kv_heads))
-        value = self.heads(self.linear(normed, weights["v"]), spec.kv_heads)
-        key = self.cached(f"key.{index}", key)
+        product = self.linear(normed, np.concatenate([weights["q"], weights["k"], weights["v"]]))
+        query, key, value = self.shares(
+            self.heads(product, spec.heads + 2 * spec.kv_heads), 1, (spec.heads, spec.kv_heads, spec.kv_heads)
+        )
+        key = self.cached(f"key.{index}", self.rotate(key))
         value = self.cached(f"value.{index}", value)
         attended = ops.scaled_dot_product_attention(
-            query, self.repeated(key), self.repeated(value), self.bias, causal=False
+            self.rotate(query), self.repeated(key), self.repeated(value), self.bias, causal=False
         )
         merged = ops.reshape(
             ops.transpose(attended, self.ints([0, 2, 1, 3])), self.ints([0, 0, spec.dim]), True
         )
         x = ops.add(x, self.linear(merged, weights["o"]))
         normed = self.norm(x, weights["ffn_norm"])
-        gate = ops.swish(self.linear(normed, weights["gate"]))
-        up = self.linear(normed, weights["up"])
-        return ops.add(x, self.linear(ops.multiply(gate, up), weights["down"])).output(0)
+        product = self.linear(normed, np.concatenate([weights["gate"], weights["up"]]))
+        gate, up = self.shares(product, 2, (spec.hidden, spec.hidden))
+        return ops.add(x, self.linear(ops.multiply(ops.swish(gate), up), weights["down"])).output(0)

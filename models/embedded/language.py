@@ -1,4 +1,8 @@
-"""The language tower at work: converted once, run with a key/value cache, embeddings in, logits out."""
+"""The language tower at work: converted once, run with a key/value cache, embeddings in, logits out.
+
+Whoever chooses among a few tokens asks for their logits alone: the whole vocabulary is a fifth of the weights
+that a token would have to be multiplied by.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,13 @@ import numpy as np
 from models.embedded.assets import LANGUAGE, Part, Progress, locate, prepared
 from models.embedded.connector import Joint
 from models.embedded.gguf import GgufTower
-from models.embedded.graph import build_tower
+from models.embedded.graph import build_tower, build_vocabulary
 from pipeline.types import Array
 
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 _LENGTH_STEP = 16
-_XML, _TOKENIZER, _EMBEDDING, _FACTS = "language.xml", "tokenizer.json", "embedding.npy", "language.json"
+_XML, _VOCABULARY = "language.xml", "vocabulary.xml"
+_TOKENIZER, _EMBEDDING, _FACTS = "tokenizer.json", "embedding.npy", "language.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ def converted(
             progress=lambda _, share: report("converting the language tower", 0.1 + 0.7 * share),
         )
         ov.save_model(model, str(folder / _XML), compress_to_fp16=False)
+        ov.save_model(build_vocabulary(source), str(folder / _VOCABULARY), compress_to_fp16=False)
         report("converting the language tower", 1.0)
 
     return prepared(data_dir / "models", f"language-{digest[:16]}", build, progress)
@@ -97,6 +103,8 @@ class LanguageTower:
         if threads:
             # Pinned, the threads of several processes all sit on the first cores and leave the others idle.
             options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+        self._folder, self._options = folder, options
+        self._vocabulary: Any = None
         self._request = ov.Core().compile_model(folder / _XML, "CPU", options).create_infer_request()
         self._valid = np.zeros((0, 0), bool)
 
@@ -116,14 +124,15 @@ class LanguageTower:
         """Embeddings (T, dim) float32."""
         return np.asarray(self._embedding[np.asarray(ids, np.int64)], np.float32)
 
-    def prefill(self, sequences: Sequence[Array]) -> Array:
+    def prefill(self, sequences: Sequence[Array], among: Sequence[int] | None = None) -> Array:
         """Read whole sequences from an empty cache in one forward pass.
 
         Args:
             sequences: B embeddings (T_i, dim); shorter ones are padded on the left.
+            among: Tokens whose logits are wanted; ``None`` for the whole vocabulary.
 
         Returns:
-            Logits of the position after the last token, (B, vocab).
+            Logits of the position after the last token, (B, len(among)) or (B, vocab) float32.
         """
         # Lengths in steps: for a length it has not met OpenVINO prepares its kernels anew, about 40 ms.
         longest = -(-max(len(sequence) for sequence in sequences) // _LENGTH_STEP) * _LENGTH_STEP
@@ -134,11 +143,12 @@ class LanguageTower:
             valid[row, longest - len(sequence) :] = True
         self._request.reset_state()
         self._valid = np.zeros((len(sequences), 0), bool)
-        return self._run(embeds, valid)
+        return self._logits(self._run(embeds, valid), among)
 
-    def extend(self, embeds: Array) -> Array:
-        """Go on with (T, dim) embeddings in a batch of one. Returns logits (vocab,)."""
-        return np.asarray(self._run(embeds[None], np.ones((1, len(embeds)), bool))[0], np.float32)
+    def extend(self, embeds: Array, among: Sequence[int] | None = None) -> Array:
+        """Go on with (T, dim) embeddings in a batch of one. Returns logits (len(among),) or (vocab,)."""
+        (logits,) = self._logits(self._run(embeds[None], np.ones((1, len(embeds)), bool)), among)
+        return np.asarray(logits)
 
     def remember(self, row: int, length: int) -> Memory:
         """Copy what one row of the batch holds of its first ``length`` tokens."""
@@ -176,4 +186,13 @@ class LanguageTower:
                 "beam_idx": np.arange(batch, dtype=np.int32),
             }
         )
-        return np.array(result["logits"][:, -1], np.float32)
+        return np.array(result["hidden"], np.float32)
+
+    def _logits(self, hidden: Array, among: Sequence[int] | None) -> Array:
+        if among is not None:
+            return np.asarray(hidden @ self.embed(among).T, np.float32)
+        if self._vocabulary is None:
+            import openvino as ov
+
+            self._vocabulary = ov.Core().compile_model(self._folder / _VOCABULARY, "CPU", self._options)
+        return np.array(self._vocabulary({"hidden": hidden})["logits"], np.float32)

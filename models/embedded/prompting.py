@@ -86,18 +86,26 @@ class YesNo:
 
     Args:
         tower: Its tokenizer names the variants; only those that are one token count.
+
+    Attributes:
+        yes: Tokens that say yes.
+        no: Tokens that say no.
     """
 
     def __init__(self, tower: Tokens) -> None:
         self.yes = self._single(tower, YES)
         self.no = self._single(tower, NO)
 
+    @property
+    def tokens(self) -> list[int]:
+        """Every token that answers: those whose logits :meth:`log_odds` reads, in its order."""
+        return [*self.yes, *self.no]
+
     @staticmethod
     def _single(tower: Tokens, words: Sequence[str]) -> list[int]:
         return sorted({ids[0] for word in words if len(ids := tower.ids(word)) == 1})
 
     def log_odds(self, logits: Array) -> Array:
-        """Log p(yes) - log p(no) of (B, vocab) logits: (B,)."""
-        return np.asarray(
-            np.logaddexp.reduce(logits[:, self.yes], axis=1) - np.logaddexp.reduce(logits[:, self.no], axis=1)
-        )
+        """Log p(yes) - log p(no) of the logits of :attr:`tokens`, (B, len(tokens)): (B,)."""
+        yes, no = logits[:, : len(self.yes)], logits[:, len(self.yes) :]
+        return np.asarray(np.logaddexp.reduce(yes, axis=1) - np.logaddexp.reduce(no, axis=1))

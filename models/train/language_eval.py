@@ -53,7 +53,7 @@ def main() -> None:
                 spliced(tower, turn(tower, text.inquiry_of(replace(s, site_context=site)).messages), visual)
                 for site in sites.values()
             ]
-            odds = yes_no.log_odds(tower.prefill(prompts))
+            odds = yes_no.log_odds(tower.prefill(prompts, yes_no.tokens))
             for kind, value in zip(sites, odds, strict=True):
                 kinds[kind].append(float(value))
                 if kind == "excused":

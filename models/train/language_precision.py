@@ -56,7 +56,7 @@ def main() -> None:
                 tokens = np.stack([store.tokens(s.name, view) for view in s.views]).astype(np.float32)
                 prompt = spliced(tower, turn(tower, text.inquiry_of(s).messages), connector(tokens, s.views))
                 start = time.perf_counter()
-                odds.append(float(yes_no.log_odds(tower.prefill([prompt]))[0]))
+                odds.append(float(yes_no.log_odds(tower.prefill([prompt], yes_no.tokens))[0]))
                 seconds.append(time.perf_counter() - start)
             size = (folder / "language.bin").stat().st_size / 2**20
             found[name] = np.asarray(odds), float(np.median(seconds)) * 1e3, size

@@ -229,10 +229,9 @@ def test_words_that_can_add_nothing_are_not_read(model, monkeypatch):
         and not model.reads_words(asked)
     )
     reads = []
-    prefill = model.parts().tower.prefill
-    monkeypatch.setattr(
-        model.parts().tower, "prefill", lambda sequences: reads.append(len(sequences)) or prefill(sequences)
-    )
+    tower = model.parts().tower
+    prefill = tower.prefill
+    monkeypatch.setattr(tower, "prefill", lambda asked, few: reads.append(len(asked)) or prefill(asked, few))
     without = model.score([asked])[0]
     assert without.log_odds == with_words.log_odds and without.attributes == with_words.attributes
     assert reads == []

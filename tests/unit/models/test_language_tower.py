@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.embedded.gguf import TowerSpec
-from models.embedded.graph import build_tower, quantize_groups
+from models.embedded.graph import build_tower, build_vocabulary, quantize_groups
 from models.embedded.language import LanguageTower
 
 SPEC = TowerSpec(
@@ -94,6 +94,8 @@ def save(folder, **options):
     folder.mkdir(parents=True, exist_ok=True)
     source = SmallTower()
     ov.save_model(build_tower(source, **options), str(folder / "language.xml"), compress_to_fp16=False)
+    vocabulary = build_vocabulary(source, compress=options["compress"])
+    ov.save_model(vocabulary, str(folder / "vocabulary.xml"), compress_to_fp16=False)
     np.save(folder / "embedding.npy", source.embedding())
     (folder / "language.json").write_text(json.dumps({"eos": SPEC.eos, "dim": SPEC.dim}))
     Tokenizer(models.WordLevel({"a": 0, "?": 1}, unk_token="?")).save(str(folder / "tokenizer.json"))
@@ -111,6 +113,15 @@ IDS = [5, 17, 3, 99, 120, 8, 8, 41, 77, 2, 150, 31]
 def test_logits_equal_those_of_the_published_architecture(tower):
     found = tower.prefill([tower.embed(IDS)])[0]
     np.testing.assert_allclose(found, reference(IDS)[-1], atol=2e-3)
+
+
+def test_logits_of_a_few_tokens_are_those_of_the_whole_vocabulary(tower):
+    few = [99, 3, 150]
+    whole = tower.prefill([tower.embed(IDS), tower.embed(IDS[:5])])
+    some = tower.prefill([tower.embed(IDS), tower.embed(IDS[:5])], few)
+    np.testing.assert_allclose(some, whole[:, few], atol=1e-3)
+    tower.prefill([tower.embed(IDS[:-1])])
+    np.testing.assert_allclose(tower.extend(tower.embed(IDS[-1:]), few), whole[0, few], atol=1e-3)
 
 
 def test_low_rank_updates_are_merged(tmp_path):
@@ -150,9 +161,8 @@ def test_int8_keeps_the_ranking(tmp_path):
     compressed = save(tmp_path / "int8", compress=True)
     found, wanted = compressed.prefill([compressed.embed(IDS)])[0], reference(IDS)[-1]
     assert np.corrcoef(found, wanted)[0, 1] > 0.999
-    assert (tmp_path / "int8" / "language.bin").stat().st_size < 0.4 * 4 * (
-        160 * 64 + 2 * 4 * 64 * 64 + 2 * 3 * 96 * 64
-    )
+    stored = sum((tmp_path / "int8" / f"{name}.bin").stat().st_size for name in ("language", "vocabulary"))
+    assert stored < 0.4 * 4 * (160 * 64 + 2 * 4 * 64 * 64 + 2 * 3 * 96 * 64)
 
 
 def test_groups_of_weights_are_within_half_a_step():
