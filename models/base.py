@@ -13,7 +13,7 @@ from typing import Any
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
-from pipeline.types import EventType, Evidence, KeyFrame, VerdictState
+from pipeline.types import Action, EventType, Evidence, KeyFrame, VerdictState
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class Score:
         probability: What calibration makes of the log-odds, 0..1; the reasoner adds it before it asks for
             words, which must agree with it. ``None`` until then.
         state: What the thresholds make of that; as above.
+        action: What is decided for it, so that what a report advises agrees with who is called; as above.
     """
 
     log_odds: float
@@ -75,6 +76,7 @@ class Score:
     seen_log_odds: float | None = None
     probability: float | None = None
     state: VerdictState | None = None
+    action: Action | None = None
 
 
 class SitrepChatModel(BaseChatModel):

@@ -300,17 +300,21 @@ def write(facts: Facts) -> dict[str, object]:
                 else f"이 경보는 {_STATES[facts.reading]}"
             )
             narrative = f"{main}. {scene}. {ending}."
+    now, state = facts.called and facts.reading is Reading.UNCLEAR, _STATES[facts.reading]
+    check = "조치하기 전에 화면과 실시간 영상을 확인하십시오."
+    if now:
+        check = f"지금 실시간 영상을 확인하십시오. 실제 상황이면 이렇게 하십시오: {_ACTIONS[facts.told_as]}"
     actions = {
         Reading.REAL: _ACTIONS[facts.told_as],
         Reading.LIKELY: _ACTIONS[facts.told_as],
-        Reading.UNCLEAR: "조치하기 전에 화면과 실시간 영상을 확인하십시오.",
+        Reading.UNCLEAR: check,
         Reading.FALSE: "조치가 필요하지 않습니다.",
         Reading.EXPECTED: "예상된 동안에는 조치하지 말고 계속 지켜보십시오.",
     }
     return {
         "observations": _observed(facts, main, scene),
         "title": _title(facts),
-        "summary": f"{name} 경보{where}{length}: {_STATES[facts.reading]}.",
+        "summary": f"{name} 경보{where}{length}: {state}.{' 지금 확인하십시오.' if now else ''}",
         "narrative": narrative,
         "reason": _reason(facts),
         "recommended_action": _ACTION_ARMED if facts.armed else actions[facts.reading],

@@ -167,8 +167,8 @@ class EmbeddedChatModel(SitrepChatModel):
             return json.dumps(korean.write(facts), ensure_ascii=False)
         with self._lock:
             parts = self._loaded()
-            logits = self._read_report_prompt(parts, inquiry, facts)
-            written = parts.writer.write(facts, logits).fields
+            unread = self._read_report_prompt(parts, inquiry, facts)
+            written = parts.writer.write(facts, unread).fields
         said = {
             "observations": phrases.observed(facts, written["observation"], written["second"]),
             "title": written["title"],
@@ -223,7 +223,7 @@ class EmbeddedChatModel(SitrepChatModel):
         for first in range(0, len(wordy), _BATCH):
             rows = wordy[first : first + _BATCH]
             sequences = [spliced(parts.tower, prompts[row], visual[row]) for row in rows]
-            odds[rows] = parts.yes_no.log_odds(parts.tower.prefill(sequences))
+            odds[rows] = parts.yes_no.log_odds(parts.tower.prefill(sequences, parts.yes_no.tokens))
             for place, row in enumerate(rows):
                 report_turn = turn(parts.tower, inquiries[row].narrative_messages)
                 shared = common_prefix(prompts[row].tail, report_turn.tail)
@@ -254,7 +254,7 @@ class EmbeddedChatModel(SitrepChatModel):
             self._memories.popitem(last=False)
 
     def _read_report_prompt(self, parts: _Parts, inquiry: Inquiry, facts: report.Facts) -> Array:
-        """Let the tower read the request for a report, from the question's cache where it is still there."""
+        """Let the tower read, or remember, what question and request share. Returns the rest, unread."""
         prompt = turn(parts.tower, inquiry.narrative_messages)
         question = turn(parts.tower, inquiry.messages)
         shared = common_prefix(question.tail, prompt.tail)
@@ -262,15 +262,15 @@ class EmbeddedChatModel(SitrepChatModel):
         memory = self._memories.get(_key(prompt.tail[:shared], inquiry))
         if memory is not None:
             parts.tower.recall(memory)
-            return parts.tower.extend(rest)
+            return rest
         (features,) = self._look(parts, [inquiry])
         visual = visual_embeddings(parts.connector, features, inquiry.key_frames)
         before = np.concatenate(
             [parts.tower.embed(prompt.head), visual, parts.tower.embed(prompt.tail[:shared])]
         )
         # Read in two steps, as above, so that a report does not depend on what is still remembered.
-        parts.tower.prefill([before])
-        return parts.tower.extend(rest)
+        parts.tower.prefill([before], parts.yes_no.tokens)
+        return rest
 
     def _generate(
         self,

@@ -15,7 +15,7 @@ from enum import StrEnum
 from models.base import Inquiry, Score
 from models.embedded.heads_evidence import ANIMALS
 from models.embedded.views import is_reported
-from pipeline.types import EventType, Evidence, VerdictState
+from pipeline.types import Action, EventType, Evidence, VerdictState
 from pipeline.wording import FAST_DROP, FAST_LIMBS, HARD_STOP
 
 SEEN_AT = 0.5
@@ -115,6 +115,7 @@ class Facts:
         duration: Length of the event in seconds as shown, "" for a single image.
         zone: Name of the zone or "".
         site_context: What the site says about itself.
+        called: Whether a person is called at once.
     """
 
     event_type: EventType
@@ -128,6 +129,7 @@ class Facts:
     duration: str = ""
     zone: str = ""
     site_context: str = ""
+    called: bool = False
 
     @property
     def told_as(self) -> EventType:
@@ -310,6 +312,7 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
         duration="" if single else shown(inquiry.duration_s),
         zone=inquiry.zone or "",
         site_context=inquiry.site_context,
+        called=score.action is Action.ESCALATE,
     )
     # How far haze spreads is no ground for flames.
     return facts if facts.told_as is event else replace(facts, measures=())
@@ -407,15 +410,19 @@ def summary_english(facts: Facts) -> str:
     where = f' in "{facts.zone}"' if facts.zone else ""
     length = f", {facts.duration} s" if facts.duration else ""
     name = _NAME_ARMED if facts.armed else _NAMES[facts.event_type]
-    return f"{name} alarm{where}{length}: {_STATES[facts.reading]}."
+    now = "; look now" if facts.reading is Reading.UNCLEAR and facts.called else ""
+    return f"{name} alarm{where}{length}: {_STATES[facts.reading]}{now}."
 
 
 def action_english(facts: Facts) -> str:
-    """What to do, by event type and reading; composed by code, never generated."""
+    """What to do, by event type, reading and who is called; composed by code, never generated."""
     if facts.armed:
         return _ACTION_ARMED
     if facts.reading in (Reading.REAL, Reading.LIKELY):
         return _ACTIONS[facts.told_as]
+    if facts.reading is Reading.UNCLEAR and facts.called:
+        action = _ACTIONS[facts.told_as]
+        return f"Look at the live picture now. If it is real: {action[0].lower()}{action[1:]}"
     if facts.reading is Reading.UNCLEAR:
         return "Look at the frames and the live picture before acting."
     if facts.reading is Reading.EXPECTED:

@@ -190,7 +190,9 @@ class PromptReasoner:
         found: Grounding | None = None
         decision = self._decide(item, calibrated, seen)
         if self._wants_words(decision):
-            score = replace(score, probability=calibrated.probability, state=decision.state)
+            score = replace(
+                score, probability=calibrated.probability, state=decision.state, action=decision.action
+            )
             try:
                 said, timings["narrative"] = self._narrate(_inquiry(item), score)
             except ReplyError as error:
