@@ -1,6 +1,6 @@
 """The corpus as training data: rows, attribute labels with unknowns, the questions asked of it, view boxes.
 
-``python -m models.train.data`` prints what there is and checks that no group crosses a split.
+``python -m models.train.data`` prints what there is and checks that no place crosses a split.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,14 @@ WORK = ROOT / ".train"
 """Caches, checkpoints and logs of training; not part of the repository."""
 
 CONFIGS = Path(__file__).parent / "configs"
+PLACES = Path(__file__).parent / "places.tsv"
+"""Scenes that show the same place as another, and the name of the place (``models.train.places``)."""
 FOLDS, FOLDS_DIR = 3, WORK / "folds"
 """Networks that leave a part of train out (``vision_finetune --folds``), to see that part with."""
+
+LEARNED, HELD = ("train", "val"), "held"
+"""Splits that heads and their calibration learn from, and the split of what shows a place that others are
+measured at."""
 
 MADE_BY = "made_by.txt"
 
@@ -86,7 +93,11 @@ SEEN_BY_DETECTOR = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One labelled image of the corpus; ``boxes`` as (class, normalised x1, y1, x2, y2)."""
+    """One labelled image of the corpus.
+
+    ``group`` is its scene: the place it shows, where that is known. ``boxes`` as (class, normalised x1, y1,
+    x2, y2).
+    """
 
     file: str
     label: str
@@ -131,11 +142,56 @@ def shared_data() -> Path:
     return folder
 
 
-def read_rows(folder: Path | None = None) -> list[Row]:
-    """All images of the corpus in the order of its index."""
+def named(group: str) -> str:
+    """A scene's name: lists of pictures and lists of clips write it differently."""
+    return group.removesuffix(".mp4")
+
+
+@cache
+def places() -> Mapping[str, str]:
+    """By scene, the name of its place; only of those that share it with another."""
+    with PLACES.open(encoding="utf-8", newline="") as file:
+        return {line["group"]: line["place"] for line in csv.DictReader(file, delimiter="\t")}
+
+
+def place_of(group: str) -> str:
+    """The place that a scene shows: what splits and folds must not cut through."""
+    return places().get(named(group), named(group))
+
+
+@cache
+def development_places() -> frozenset[str]:
+    """Places that development clips show."""
+    lines = (shared_data() / "clips" / "dev.jsonl").read_text(encoding="utf-8").splitlines()
+    return frozenset(place_of(json.loads(line)["group"]) for line in lines)
+
+
+def taught_places(folder: Path | None = None) -> frozenset[str]:
+    """Places that the stills network was taught at: it was trained by the corpus' own splits."""
+    return frozenset(place_of(row.group) for row in read_rows(folder, filed=True) if row.split == "train")
+
+
+def read_rows(folder: Path | None = None, *, filed: bool = False) -> list[Row]:
+    """All images of the corpus in the order of its index.
+
+    Scenes that show one place count as one, and images of train or val at a place that a test image or a
+    development clip shows are :data:`HELD`: nothing is learned from them.
+
+    Args:
+        folder: The footage folder.
+        filed: Scenes and splits as the corpus files them instead: what networks were trained by before places
+            were known.
+    """
     folder = folder or shared_data()
     with (folder / "corpus" / "index.tsv").open(encoding="utf-8", newline="") as file:
-        return [_row(line) for line in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+        rows = [_row(line) for line in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+    if filed:
+        return rows
+    placed = [replace(row, group=place_of(row.group)) for row in rows]
+    asked = {row.group for row in placed if row.split == "test"} | development_places()
+    return [
+        replace(row, split=HELD) if row.split in LEARNED and row.group in asked else row for row in placed
+    ]
 
 
 def _row(line: Mapping[str, str]) -> Row:
@@ -147,7 +203,7 @@ def _row(line: Mapping[str, str]) -> Row:
         line["file"],
         line["label"],
         line["split"],
-        line["group"],
+        named(line["group"]),
         line["source"],
         tuple(boxes),
         line["caption"],
@@ -222,19 +278,19 @@ def union(boxes: Sequence[Box]) -> Box:
 
 
 def main() -> None:
-    """Print counts; fail when a group is in two splits."""
+    """Print counts; fail when a place is learned from and measured at."""
     rows = read_rows()
     table: dict[str, Counter[str]] = {}
-    groups: dict[str, set[str]] = {}
+    seen: dict[str, set[str]] = {}
     for row in rows:
         table.setdefault(row.label, Counter())[row.split] += 1
-        groups.setdefault(row.group, set()).add(row.split)
-    print(f"{len(rows)} images, {len(groups)} groups")
+        seen.setdefault(row.group, set()).add(row.split)
+    print(f"{len(rows)} images, {len(seen)} places")
     for label, counts in sorted(table.items()):
-        print(f"{label:15s} " + " ".join(f"{split} {counts[split]:5d}" for split in ("train", "val", "test")))
-    crossing = {group: splits for group, splits in groups.items() if len(splits) > 1}
+        print(f"{label:15s} " + " ".join(f"{split} {counts[split]:5d}" for split in (*LEARNED, "test", HELD)))
+    crossing = [place for place, splits in seen.items() if "test" in splits and splits & set(LEARNED)]
     if crossing:
-        raise SystemExit(f"{len(crossing)} groups are in more than one split: {list(crossing)[:5]}")
+        raise SystemExit(f"{len(crossing)} places are learned from and measured at: {crossing[:5]}")
 
 
 __all__ = ["QUESTIONS", "Any", "Question", "Row", "read_rows", "shared_data", "targets"]

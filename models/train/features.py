@@ -93,7 +93,7 @@ def main() -> None:
     config = yaml.safe_load(parser.parse_args().config.read_text())
     cv2.setNumThreads(1)
     folder, seen = data.shared_data(), evidence_features.load()
-    rows = [row for row in data.read_rows(folder) if row.split == "train"]
+    rows = [row for row in data.read_rows(folder, filed=True) if row.split == "train"]
     order = np.random.default_rng(config["seed"]).permutation(len(rows))
     plan: list[tuple[int, int]] = [
         (int(index), round_) for round_ in range(config["rounds"]) for index in order

@@ -44,7 +44,7 @@ class TokenStore:
             self._index.setdefault(str(name), {})[View(str(view))] = place
         self._seen = evidence_features.load()
         folder = data.shared_data()
-        rows = [(row.file, row.label, row.split) for row in data.read_rows(folder)]
+        rows = [(row.file, row.label, row.split) for row in data.read_rows(folder, filed=True)]
         rows += [(c.path, "fight" if c.violent else "normal_person", c.split) for c in read_clips(folder)]
         self._labels: dict[str, dict[str, list[str]]] = {}
         for name, label, split in rows:

@@ -54,8 +54,8 @@ def main() -> None:
     cv2.setNumThreads(1)
     encoder = VisionEncoder(data.WORK / "cache", arguments.threads, weights_dir=arguments.weights)
     folder, seen, random = data.shared_data(), evidence_features.load(), np.random.default_rng(0)
-    rows = [row for row in data.read_rows(folder) if row.split != "test"]
-    rows += [row for row in data.read_rows(folder) if row.split == "test"][::_TEST_SHARE]
+    rows = [row for row in data.read_rows(folder, filed=True) if row.split != "test"]
+    rows += [row for row in data.read_rows(folder, filed=True) if row.split == "test"][::_TEST_SHARE]
     if arguments.limit:
         rows = [rows[index] for index in random.permutation(len(rows))[: arguments.limit]]
     names, kinds, tokens = [], [], []

@@ -87,7 +87,7 @@ class MemoryStore:
 
 
 def items() -> list[Item]:
-    """Corpus pictures, then training clips."""
+    """Corpus pictures, then training clips; those at places of development clips are held."""
     folder = data.shared_data()
     found = [
         Item(str(folder / "corpus" / row.file), row.file, row.label, row.split, row.group, row.source)
@@ -97,20 +97,23 @@ def items() -> list[Item]:
         row = json.loads(line)
         path = folder / "train_clips" / row["clip"]
         label = "fight" if row["label"] == "violence" else "normal_person"
-        found.append(Item(str(path), row["clip"], label, row["split"], row["group"], "train_clips"))
+        place = data.place_of(row["group"])
+        split = data.HELD if place in data.development_places() else row["split"]
+        found.append(Item(str(path), row["clip"], label, split, place, "train_clips"))
     return found
 
 
 def load() -> list[Mined]:
-    """Everything mined so far, without doubles.
+    """Everything mined so far, without doubles, at the places and in the splits that are known now.
 
     Raises:
         SystemExit: Nothing was.
     """
+    known = {item.name: item for item in items()}
     found: dict[str, Mined] = {}
     for file in sorted(FOLDER.glob("*.pkl")):
         for mined in pickle.loads(file.read_bytes()):
-            found[mined.item.name] = mined
+            found[mined.item.name] = replace(mined, item=known[mined.item.name])
     if not found:
         raise SystemExit(f"{FOLDER} is empty: run python -m models.train.mined_candidates first")
     return list(found.values())

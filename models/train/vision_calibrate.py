@@ -69,7 +69,7 @@ def rows_of(mined: Iterable[Mined], head: DecisionHead, unseen: Unseen) -> list[
     for one in mined:
         for candidate, features in zip(one.candidates, one.features, strict=True):
             real = one.item.label in REAL.get(candidate.event_type, ())
-            if not real and one.item.label not in HARMLESS:
+            if one.item.split == data.HELD or not (real or one.item.label in HARMLESS):
                 continue
             frames = candidate.key_frames
             known = unseen.of(one.item, candidate, features)

@@ -104,7 +104,7 @@ def make_views(encoder: ClipEncoder) -> None:
             print(f"clips: {number}/{len(clips)}", file=sys.stderr, flush=True)
     rows = [
         row
-        for row in data.read_rows(folder)
+        for row in data.read_rows(folder, filed=True)
         if row.split == "train" and row.label.startswith(_MADE_UP_LABELS) and "survfight" not in row.group
     ]
     random = np.random.default_rng(SEED)
@@ -144,7 +144,7 @@ def of_alarms() -> Flagged:
     """Clip views of all alarms of the training clips."""
     found, number = [], 0
     for mined in mined_candidates.load():
-        if mined.item.source != "train_clips":
+        if mined.item.source != "train_clips" or mined.item.split == data.HELD:
             continue
         for candidate, features in zip(mined.candidates, mined.features, strict=True):
             if features.clip is None:
@@ -177,7 +177,11 @@ def main() -> None:
     if not views_are_of(encoder):
         make_views(encoder)
     stored = np.load(VIEWS)
-    x, truth, clip, group = stored["x"].astype(np.float64), stored["truth"], stored["clip"], stored["group"]
+    place = np.array([data.place_of(str(group)) for group in stored["group"]])
+    # Clips are measured on development clips: nothing is learned at their places.
+    use = (stored["clip"] == "") | ~np.isin(place, list(data.development_places()))
+    x, truth, clip = stored["x"].astype(np.float64)[use], stored["truth"][use], stored["clip"][use]
+    group = place[use]
     names = np.unique(clip[clip != ""])
     truth_of = np.array([truth[clip == name][0] for name in names])
     flagged = of_alarms()

@@ -41,7 +41,7 @@ def main() -> None:
     exact = arguments.weights != WEIGHTS_DIR
     encoder = VisionEncoder(data.WORK / "cache", weights_dir=arguments.weights, exact=exact)
     folder, seen = data.shared_data(), evidence_features.load()
-    rows = data.read_rows(folder)
+    rows = data.read_rows(folder, filed=True)
     pooled, logits = np.zeros((len(rows), 3, 1280), np.float16), None
     region = np.zeros((len(rows), 2), bool)
     start = time.monotonic()

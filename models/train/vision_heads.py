@@ -67,7 +67,7 @@ def alarms_of(task: Task, mined: Sequence[Mined]) -> list[Alarm]:
     found = [
         Alarm(one.item, one.item.label in labels, candidate, features.logits)
         for one in mined
-        if one.item.split != "test" and one.item.source != "train_clips"
+        if one.item.split in data.LEARNED and one.item.source != "train_clips"
         for candidate, features in zip(one.candidates, one.features, strict=True)
         if candidate.event_type is event and one.item.label in (*labels, *HARMLESS)
     ]

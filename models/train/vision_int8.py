@@ -112,7 +112,7 @@ def networks() -> list[Network]:
 
 
 def _rows(split: str) -> list[data.Row]:
-    rows = [row for row in data.read_rows() if row.split == split]
+    rows = [row for row in data.read_rows(filed=True) if row.split == split]
     order = np.random.default_rng(SEED).permutation(len(rows))
     return [rows[index] for index in order]
 

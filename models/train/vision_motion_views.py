@@ -200,7 +200,7 @@ def main() -> None:
         return
     stills = [
         row
-        for row in data.read_rows(folder)
+        for row in data.read_rows(folder, filed=True)
         if row.split == "train"
         and row.label.startswith(("normal", "fall", "general", "crowd", "fire"))
         and "survfight" not in row.group

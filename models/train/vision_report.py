@@ -111,6 +111,8 @@ def same_split(stock: Corpus, ours: Corpus, heads: Figures) -> Figures:
         }
         for name in (FLOOR, HEAD):
             out[question.name][f"{name}, whole scenes"] = by_scene(ours, test, truth, ways[name])
+        new = test & ~np.isin(ours.group, list(data.taught_places()))
+        out[question.name][f"{HEAD}, new places"] = auc_interval(truth[new], ways[HEAD][new], ours.group[new])
     return out
 
 

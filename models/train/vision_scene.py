@@ -40,7 +40,7 @@ Line = tuple[np.ndarray, float]
 
 def chosen_rows() -> list[Row]:
     """All accidents and traffic, and some harmless pictures of train and val."""
-    rows = data.read_rows()
+    rows = [row for row in data.read_rows() if row.split != data.HELD]
     others = [row for row in rows if row.label in OTHERS and row.split != "test"]
     random.Random(SEED).shuffle(others)
     return [row for row in rows if row.label in ("accident", "normal_traffic")] + others[:OTHER_COUNT]
@@ -164,7 +164,8 @@ def main() -> None:
     figures = auc_interval(crash[held], both_log_odds(x[held], lines), list(group[held]))
     print("test, accidents against traffic:", figures)
     taught = {row.file for row in rows}
-    more = [row for row in data.read_rows() if row.label in OTHERS and row.file not in taught]
+    kept = [row for row in data.read_rows() if row.label in OTHERS and row.split != data.HELD]
+    more = [row for row in kept if row.file not in taught]
     told = both_log_odds(x[test], lines), both_log_odds(scene_features.of_rows(more), lines)
     told_of = [row for row in rows if row.split != "test"], [row for row in rows if row.split == "test"], more
     calibration = calibration_rows([row for part in told_of for row in part], np.concatenate([odds, *told]))

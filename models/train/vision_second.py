@@ -58,7 +58,7 @@ def second_opinion(labels: Sequence[str], rows: list[Row], x: np.ndarray, fit: F
     use = np.array([row.label in labels or row.label in HARMLESS for row in rows])
     truth = np.array([row.label in labels for row in rows])
     group = np.array([row.group for row in rows])
-    learn = np.flatnonzero(use & np.array([row.split != "test" for row in rows]))
+    learn = np.flatnonzero(use & np.array([row.split in data.LEARNED for row in rows]))
     line = fit(x[learn], truth[learn], STRENGTH)
     odds = x @ line[0] + line[1]
     for seen, rest in folds(group[learn]):

@@ -38,7 +38,7 @@ def fit(second: Second) -> dict[str, Any]:
     logits, opinions, truth, groups = [], [], [], []
     for one in mined_candidates.load():
         armed = one.item.label == "weapon"
-        if one.item.split == "test" or one.item.name not in second.odds:
+        if one.item.split not in data.LEARNED or one.item.name not in second.odds:
             continue
         if not (armed or one.item.label in HARMLESS):
             continue

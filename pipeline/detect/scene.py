@@ -30,6 +30,7 @@ class Scene:
         is_still: The source is a single picture.
         attributes: What an appearance scorer saw in this frame or shortly before, by name; empty without
             one.
+        only_animals: Animals, and nobody, were seen of late: what only people do need not be suspected.
     """
 
     frame: Frame
@@ -44,6 +45,7 @@ class Scene:
     ended: tuple[Track, ...] = ()
     is_still: bool = False
     attributes: Mapping[str, float] = field(default_factory=dict)
+    only_animals: bool = False
 
     @property
     def t_s(self) -> float:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pipeline.detect.boxes import iou_matrix
+from pipeline.detect.company import Company
 from pipeline.detect.motion import Motion, MotionGate
 from pipeline.detect.scene import AppearanceScorer, Scene
 from pipeline.detect.tracker import Tracker
@@ -77,7 +78,7 @@ class SceneReader:
         self.least_pause_s = 0.0
         self.detector, self.pose = detector, pose
         self.appearance = appearance
-        self._gate, self._tracker = MotionGate(), Tracker()
+        self._gate, self._tracker, self._company = MotionGate(), Tracker(), Company()
         self._last_s: float | None = None
         self._looked_s = self._person_s = -1e9
         self._probe = 0
@@ -163,6 +164,12 @@ class SceneReader:
         return merged
 
     def _end(
+        self, look: _Look, detected: Detections, detections: Detections, poses: Poses, is_still: bool
+    ) -> Scene:
+        scene = self._scene(look, detected, detections, poses, is_still)
+        return scene if is_still else replace(scene, only_animals=self._company.only_animals(scene))
+
+    def _scene(
         self, look: _Look, detected: Detections, detections: Detections, poses: Poses, is_still: bool
     ) -> Scene:
         frame = look.frame

@@ -15,7 +15,6 @@ import numpy as np
 
 from pipeline.detect import facts
 from pipeline.detect.boxes import centre
-from pipeline.detect.company import Company
 from pipeline.detect.posture import Posture, pose_of, posture
 from pipeline.detect.scene import Firing, Scene
 from pipeline.detect.tracker import ANIMALS, Track
@@ -80,14 +79,12 @@ class FallTrigger:
         self.params = params or FallParams()
         self._people: dict[int, _Person] = {}
         self._down: deque[_Lowest] = deque(maxlen=self.params.attribute_frames)
-        self._company = Company()
 
     def update(self, scene: Scene) -> Firing | None:
         """Take in one sampled frame."""
         if scene.is_still:
             return self._still(scene)
         seen = {track.track_id for track in scene.seen}
-        only_animals = self._company.only_animals(scene)
         firings: list[Firing] = []
         for track in scene.tracks:
             if track.group != "person" or track.hits < 2:
@@ -100,7 +97,7 @@ class FallTrigger:
         alive = {track.track_id for track in scene.tracks}
         self._people = {key: person for key, person in self._people.items() if key in alive}
         looks = self._looks_down(scene)
-        if not firings and not only_animals:
+        if not firings and not scene.only_animals:
             firings += looks
         return max(firings, key=lambda firing: firing.score, default=None)
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from pipeline.detect import facts
 from pipeline.detect.boxes import gap, overlap, union
-from pipeline.detect.company import Company
 from pipeline.detect.posture import limb_speed, pose_of
 from pipeline.detect.scene import Firing, Scene
 from pipeline.detect.triggers.violence_weights import FEATURES, INTERCEPT, MEAN, SCALE, WEIGHT
@@ -93,7 +92,6 @@ class ViolenceTrigger:
         self.params = params or ViolenceParams()
         self._sampler = WindowSampler()
         self._window: deque[Sample] = deque()
-        self._company = Company()
 
     def update(self, scene: Scene) -> Firing | None:
         """Take in one sampled frame."""
@@ -103,7 +101,7 @@ class ViolenceTrigger:
         while scene.t_s - self._window[0].t_s > self.params.window_s:
             self._window.popleft()
         window = list(self._window)
-        if self._company.only_animals(scene):
+        if scene.only_animals:
             return None
         if len(window) < self.params.frames or mean_of(window, "area") < self.params.min_energy:
             return None

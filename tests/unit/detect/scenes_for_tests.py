@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from pipeline.detect.company import Company
 from pipeline.detect.motion import Motion
 from pipeline.detect.scene import Scene
 from pipeline.detect.tracker import Tracker
@@ -30,7 +32,7 @@ class Stream:
 
     def __init__(self, step_s: float = 0.2) -> None:
         self.step_s = step_s
-        self.tracker = Tracker()
+        self.tracker, self.company = Tracker(), Company()
         self.index = 0
 
     def scene(
@@ -63,7 +65,7 @@ class Stream:
             attributes or {},
         )
         self.index += 1
-        return scene
+        return scene if is_still else replace(scene, only_animals=self.company.only_animals(scene))
 
 
 Spot = tuple[float, float]

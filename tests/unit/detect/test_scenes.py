@@ -90,3 +90,20 @@ def test_a_change_of_resolution_is_looked_at_anew() -> None:
     looks = reader.looks
     reader.read(Frame(np.full((240, 320, 3), 90, np.uint8), 30 * STEP_S, 30))
     assert reader.looks == looks + 1
+
+
+class Cat(Watchman):
+    """Sees a cat from the sixth look on, and a person before."""
+
+    def detect(self, images: Sequence[Image]) -> list[Detections]:
+        self.looks += len(images)
+        label = "cat" if self.looks > 5 else "person"
+        return [detections([(label, 0.9, (10, 60, 60, 100))]) for _ in images]
+
+
+def test_scenes_remember_whether_there_were_only_animals_of_late() -> None:
+    cat, places = Cat(), range(70)
+    reader = SceneReader(cat, cat)
+    scenes = [reader.read(Frame(picture(8 * i % 100), i * STEP_S, i)) for i in places]
+    assert not any(scene.only_animals for scene in scenes[:50]) and scenes[-1].only_animals
+    assert not reader.read(Frame(picture(), 20.0, 100), is_still=True).only_animals

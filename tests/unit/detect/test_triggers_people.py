@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from pipeline.detect import facts
-from pipeline.detect.company import Company
 from pipeline.detect.motion import Motion
 from pipeline.detect.posture import limb_speed, posture
 from pipeline.detect.triggers.abandoned import AbandonedParams, AbandonedTrigger
@@ -183,13 +182,13 @@ def test_what_only_people_do_is_not_suspected_of_animals(
 
 
 def test_who_left_long_ago_is_not_remembered() -> None:
-    stream, company = Stream(), Company()
+    stream = Stream()
     somebody, cat = person(100, 40, 40, 120), ("cat", 0.8, (100.0, 120.0, 160.0, 160.0))
     stream.scene([somebody])
-    said = [company.only_animals(stream.scene([somebody]))]
-    said += [company.only_animals(stream.scene([cat])) for _ in range(60)]
+    said = [stream.scene([somebody]).only_animals]
+    said += [stream.scene([cat]).only_animals for _ in range(60)]
     assert not any(said[:50]) and said[-1]
-    assert not company.only_animals(stream.scene([cat, person(20, 40, 40, 120, score=0.25)]))
+    assert not stream.scene([cat, person(20, 40, 40, 120, score=0.25)]).only_animals
 
 
 def test_intrusion_needs_the_zone() -> None:
