@@ -223,7 +223,7 @@ def main() -> None:
     if arguments.clips:
         wanted = [item for item in wanted if item.source == "train_clips"]
     # Clips and val first: they decide the most.
-    order = {"val": 0, "test": 1, "train": 2}
+    order = {"val": 0, "test": 1, "train": 2, data.HELD: 3}
     wanted.sort(key=lambda item: (order[item.split], item.source != "train_clips"))
     wanted = wanted[index::count]
     batch: list[Mined] = []

@@ -45,6 +45,23 @@ def auc_interval(
     }
 
 
+def mean_interval(
+    values: np.ndarray, group: Sequence[str], *, samples: int = 2000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % bootstrap interval of a mean, drawing whole groups."""
+    random = np.random.default_rng(seed)
+    names, which = np.unique(np.asarray(group), return_inverse=True)
+    members = [np.flatnonzero(which == index) for index in range(len(names))]
+    drawn = [
+        values[
+            np.concatenate([members[index] for index in random.integers(0, len(names), len(names))])
+        ].mean()
+        for _ in range(samples)
+    ]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def balanced(truth: np.ndarray) -> np.ndarray:
     """Weights that make both classes count the same: a prior of one half."""
     share = truth.mean()
