@@ -88,13 +88,14 @@ class ClipEncoder:
 class StillEncoder:
     """Features of single pictures by the same network: what it would see if nothing moved.
 
-    Arguments and errors as of :class:`ClipEncoder`.
+    Arguments and errors as of :class:`ClipEncoder`. Made ready when first asked: not all heads read it.
     """
 
     def __init__(
         self, cache_dir: Path, threads: int = 0, progress: Progress | None = None, *, exact: bool = False
     ) -> None:
-        self._network = _compiled("still", cache_dir, threads, progress, exact)
+        self._made_of = (cache_dir, threads, progress, exact)
+        self._network: Any = None
         self._arithmetic = _arithmetic("still", exact)
 
     @property
@@ -104,6 +105,8 @@ class StillEncoder:
 
     def encode(self, images: Sequence[Image]) -> tuple[Array, Array]:
         """Mean and largest over the map of pictures, BGR uint8 of any size: both (n, 832) float32."""
+        if self._network is None:
+            self._network = _compiled("still", *self._made_of)
         size = (STILL_PX, STILL_PX)
         found = self._network(np.stack([fitted(image, size) for image in images])[:, None])
         return np.asarray(found["pooled"], np.float32), np.asarray(found["largest"], np.float32)

@@ -76,8 +76,8 @@ def fit_objects(x: np.ndarray, truth: np.ndarray, strength: float) -> Line:
 
 def fit_both(x: np.ndarray, crash: np.ndarray, road: np.ndarray) -> tuple[Line, Line]:
     """The probe of crashes among traffic, and of traffic among everything."""
-    weights, bias = fit_scene(x, road, ROAD_STRENGTH)
-    return fit_scene(x[road], crash[road], CRASH_STRENGTH), (weights, bias + ROAD_HEAD_START)
+    weights, bias = fit_objects(x, road, ROAD_STRENGTH)
+    return fit_objects(x[road], crash[road], CRASH_STRENGTH), (weights, bias + ROAD_HEAD_START)
 
 
 def both_log_odds(x: np.ndarray, lines: tuple[Line, Line]) -> np.ndarray:

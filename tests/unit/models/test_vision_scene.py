@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 
 from models.embedded.features import FeatureCache
-from models.embedded.heads import DecisionHead
-from models.embedded.vision import ATTRIBUTES, VisionEncoder, VisionFeatures
+from models.embedded.heads import HEADS_FILE, DecisionHead
+from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionEncoder, VisionFeatures
 from models.embedded.vision_motion import MOTION_STATISTICS
 from models.embedded.vision_scene import OBJECT_CHANNELS, SCENE_CHANNELS, SceneEncoder, tiles
 from pipeline.types import EventType, Evidence, Image, KeyFrame, Moment, View
@@ -67,9 +68,12 @@ def test_cache_computes_what_is_wanted_once(encoder: SceneEncoder, cache_dir: Pa
     assert np.isfinite(again.scenes([two], [two_bytes], [True], [True])).all()
 
 
-def test_action_features_are_computed_only_for_heads_that_read_them() -> None:
+def test_action_features_are_computed_only_for_heads_that_read_them(tmp_path: Path) -> None:
     """Half of the time of a fall's verdict would be spent on numbers that are multiplied by nothing."""
-    head = DecisionHead()
+    stored = json.loads((WEIGHTS_DIR / HEADS_FILE).read_text())
+    stored["types"]["traffic_accident"]["scene"]["weights"][-1] = 0.5
+    (tmp_path / HEADS_FILE).write_text(json.dumps(stored))
+    head = DecisionHead(tmp_path)
     readers = {event for event in EventType if head.wants_actions(event)}
     assert EventType.TRAFFIC_ACCIDENT in readers
     assert not {EventType.FALL, EventType.FIRE, EventType.CROWDING} & readers
