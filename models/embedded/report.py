@@ -269,7 +269,9 @@ def gather(inquiry: Inquiry, score: Score) -> Facts:
     reading, doubted = reading_of(score), contradicted(event, evidence)
     if doubted and reading in (Reading.REAL, Reading.LIKELY):
         reading = Reading.UNCLEAR
-    if reading is Reading.LIKELY and not _witnessed(event, evidence, probabilities):
+    # Of crashes a head that stills taught is never sure enough to be believed alone.
+    doubtful = reading is Reading.LIKELY or (reading is Reading.REAL and event is EventType.TRAFFIC_ACCIDENT)
+    if doubtful and not _witnessed(event, evidence, probabilities):
         reading = Reading.UNCLEAR
     people_counts = _count(evidence, ("person",), "person_count")
     vehicles = max(_count(evidence, _VEHICLES, "vehicle_count"))
