@@ -88,6 +88,16 @@ def test_regions_weigh_what_they_tell_on_alarms() -> None:
     assert choose_region(FALL, alarms_of(FALL, alarms("both"))) == 0.5
 
 
+def test_one_alarm_in_hundreds_does_not_move_how_much_a_region_weighs() -> None:
+    """Given one picture of 300 that only its region saves, then what half and more of it tell is alike."""
+    many = alarms("both", 600)
+    many[0].features[0].logits[0, DOWN] = -20.0
+    assert choose_region(FALL, alarms_of(FALL, many)) == 0.5
+    few = alarms("both", 60)
+    few[0].features[0].logits[0, DOWN] = -20.0
+    assert choose_region(FALL, alarms_of(FALL, few)) == 0.75
+
+
 def test_only_alarms_that_are_real_or_harmless_and_not_of_test_count() -> None:
     few = alarms("region", 14)
     assert alarms_of(FALL, few) == [] and choose_region(FALL, []) == 0.5
