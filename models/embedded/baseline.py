@@ -17,7 +17,9 @@ from models.embedded.connector import Joint
 from models.embedded.gguf import GgufTower
 from models.embedded.vision import prepare
 from models.embedded.vision_clip import as_clip, clip_weights, without_scene
-from models.embedded.vision_clip_net import BLOCKS, STILL_PX, folded
+from models.embedded.vision_clip_net import BLOCKS, folded
+from models.embedded.vision_contrast import contrast_weights
+from models.embedded.vision_contrast_net import LAYERS, MEAN, SIDE_PX, STD, Weights
 from models.embedded.vision_net import PIXEL_MEAN, PIXEL_SCALE, NetFile
 from pipeline.resize import fitted
 from pipeline.types import Array, Image
@@ -68,6 +70,26 @@ def llama(source: GgufTower, joint: Joint | None) -> Any:
     return model.float().eval()
 
 
+def clip_tower(weights: Weights) -> Any:
+    """The contrast network as ``transformers``' image tower of CLIP."""
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    parts = {"q": "self_attn.q_proj", "k": "self_attn.k_proj", "v": "self_attn.v_proj"}
+    parts |= {"out": "self_attn.out_proj", "fc1": "mlp.fc1", "fc2": "mlp.fc2"}
+    # ViT-B/16; all else are the class's defaults.
+    model = CLIPVisionModel(CLIPVisionConfig(patch_size=16))
+    state = {name: value for name, value in weights.items() if not name[0].isdigit()}
+    for layer in range(LAYERS):
+        for part, name in parts.items():
+            product = weights[f"{layer}.{part}"].astype(np.float32) * weights[f"{layer}.{part}.scale"]
+            state[f"encoder.layers.{layer}.{name}.weight"] = product.T
+    own = model.state_dict()
+    prefix = "vision_model." if "vision_model.post_layernorm.weight" in own else ""
+    tensors = {prefix + name: torch.from_numpy(np.array(value)) for name, value in state.items()}
+    model.load_state_dict(tensors)
+    return model.float().eval()
+
+
 class TorchBaseline:
     """Vision encoder and language tower in torch.
 
@@ -82,6 +104,7 @@ class TorchBaseline:
             torch.set_num_threads(threads)
         self.llama = llama(GgufTower(locate(LANGUAGE)), joint)
         self.prepare_clip()
+        self.prepare_contrast()
         self._nets = [
             (
                 net,
@@ -93,7 +116,11 @@ class TorchBaseline:
     def prepare_clip(self) -> None:
         """Read the clip network's parameters; its layers are laid out when first used."""
         self._clip = clip_weights()
-        self._clip_units: dict[tuple[tuple[str, ...], bool], tuple[torch.Tensor, torch.Tensor]] = {}
+        self._clip_units: dict[tuple[str, ...], tuple[torch.Tensor, torch.Tensor]] = {}
+
+    def prepare_contrast(self) -> None:
+        """Read the contrast network's parameters into ``transformers``' network."""
+        self._contrast = clip_tower(contrast_weights())
 
     @torch.inference_mode()
     def see(self, images: Sequence[Image], network: int = 0) -> Array:
@@ -132,21 +159,19 @@ class TorchBaseline:
         """Features of a clip view, either reading's: (3328,)."""
         frames, found = as_clip(sheet), []
         for reading in (frames, without_scene(frames)):
-            seen = self._actions(np.repeat(reading, 2, axis=0)[None], still=False)[0]
+            seen = self._actions(np.repeat(reading, 2, axis=0)[None])[0]
             changes = seen.mean((2, 3)).diff(dim=1).abs().mean(1)
             found += [seen.amax((2, 3)).mean(1), changes]
         return np.asarray(torch.cat(found).numpy(), np.float32)
 
     @torch.inference_mode()
-    def watch_stills(self, images: Sequence[Image]) -> Array:
-        """Mean features of pictures by the same network without time: (n, 832)."""
-        pictures = np.stack([fitted(image, (STILL_PX, STILL_PX)) for image in images])
-        return np.asarray(self._actions(pictures[:, None], still=True).mean((2, 3, 4)).numpy(), np.float32)
+    def compare(self, images: Sequence[Image]) -> Array:
+        """Contrast features of pictures: (n, 768)."""
+        pixels = np.stack([fitted(image, (SIDE_PX, SIDE_PX)) for image in images])[..., ::-1].copy()
+        x = (torch.from_numpy(pixels).float() / 255 - torch.tensor(MEAN)) / torch.tensor(STD)
+        return np.asarray(self._contrast(x.permute(0, 3, 1, 2)).pooler_output.numpy(), np.float32)
 
-    def _actions(self, clips: Array | Image, *, still: bool) -> torch.Tensor:
-        def in_time(sizes: Sequence[int]) -> list[int]:
-            return [1, *sizes[1:]] if still else list(sizes)
-
+    def _actions(self, clips: Array | Image) -> torch.Tensor:
         def padded(
             x: torch.Tensor, sizes: Sequence[int], strides: Sequence[int], value: float
         ) -> torch.Tensor:
@@ -157,12 +182,11 @@ class TorchBaseline:
             return F.pad(x, pads, value=value)
 
         def convolve(x: torch.Tensor, *path: str, stride: int = 1) -> torch.Tensor:
-            weight, offset = self._clip_unit(path, still)
-            strides = in_time([stride] * 3)
+            weight, offset = self._clip_unit(path)
+            strides = [stride] * 3
             return F.relu(F.conv3d(padded(x, weight.shape[2:], strides, 0.0), weight, offset, strides))
 
         def pool(x: torch.Tensor, size: list[int], stride: list[int]) -> torch.Tensor:
-            size, stride = in_time(size), in_time(stride)
             return F.max_pool3d(padded(x, size, stride, -float("inf")), size, stride)
 
         def inception(x: torch.Tensor, name: str) -> torch.Tensor:
@@ -181,16 +205,14 @@ class TorchBaseline:
             x = pool(x, [3] * 3, [2] * 3) if name is None else inception(x, name)
         return x
 
-    def _clip_unit(self, path: tuple[str, ...], still: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        if (path, still) not in self._clip_units:
+    def _clip_unit(self, path: tuple[str, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        if path not in self._clip_units:
             kernel, bias = folded(self._clip, path)
-            if still:
-                kernel = kernel.sum(axis=2, keepdims=True)
-            self._clip_units[path, still] = (
+            self._clip_units[path] = (
                 torch.from_numpy(np.ascontiguousarray(kernel, np.float32)),
                 torch.from_numpy(np.ascontiguousarray(bias, np.float32)),
             )
-        return self._clip_units[path, still]
+        return self._clip_units[path]
 
     @torch.inference_mode()
     def logits(self, embeds: Array) -> Array:

@@ -104,11 +104,11 @@ class Race:
         self._torch.see(stills, 0)
         if moving:
             self._torch.see(moving, self._motion)
-        if scenes:
-            parts = [tile for picture in scenes for tile in tiles(shrunk(picture))]
-            self._torch.see(parts, self._scene)
-            if self._parts.head.wants_actions(inquiry.event_type):
-                self._torch.watch_stills(parts)
+        objects, contrast = self._parts.head.scene_parts(inquiry.event_type)
+        if scenes and objects:
+            self._torch.see([tile for picture in scenes for tile in tiles(shrunk(picture))], self._scene)
+        if scenes and contrast:
+            self._torch.compare([shrunk(picture) for picture in scenes])
         if prompt is not None:
             self._torch.last_logits(prompt)
 

@@ -106,28 +106,28 @@ class FeatureCache:
         self,
         hashes: Sequence[str],
         images: Sequence[bytes],
-        wanted: Sequence[bool],
-        actions: Sequence[bool],
+        objects: Sequence[bool],
+        contrast: Sequence[bool],
     ) -> Array:
         """Scene features of some of the images, NaN for the others; computed once an image.
 
         Args:
             hashes: sha256 of each image file.
             images: The encoded files.
-            wanted: Which of them.
-            actions: Of which of those action features as well, which take as long again.
+            objects: Of which of them object features.
+            contrast: Of which of them contrast features.
 
         Returns:
-            (n, 4224) float32.
+            (n, 3328) float32.
 
         Raises:
             ReplyError: An image cannot be decoded.
         """
         result = np.full((len(hashes), SCENE_CHANNELS), np.nan, np.float32)
         if self.scene_encoder is not None:
-            both = [want and also for want, also in zip(wanted, actions, strict=True)]
-            result[:, :OBJECT_CHANNELS] = self._extra(self.scene_encoder.objects, hashes, images, wanted)
-            result[:, OBJECT_CHANNELS:] = self._extra(self.scene_encoder.actions, hashes, images, both)
+            encoder = self.scene_encoder
+            result[:, :OBJECT_CHANNELS] = self._extra(encoder.objects, hashes, images, objects)
+            result[:, OBJECT_CHANNELS:] = self._extra(encoder.contrast, hashes, images, contrast)
         return result
 
     def clips(self, hashes: Sequence[str], images: Sequence[bytes], wanted: Sequence[bool]) -> Array:

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.embedded.heads_evidence import AdditiveModel, evidence_numbers, read_additive
 from models.embedded.views import is_reported
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionFeatures
 from models.embedded.vision_clip import CLIP_CHANNELS
+from models.embedded.vision_contrast import CONTRAST_CHANNELS
 from models.embedded.vision_scene import OBJECT_CHANNELS, SCENE_CHANNELS
 from pipeline.errors import ModelMissing
 from pipeline.types import Array, EventType, Evidence, KeyFrame, Moment, View
@@ -50,6 +52,23 @@ class FlowModel:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """Log-odds over features: ``weights`` (k,) of those in ``columns`` (k,), which are all that is read."""
+
+    weights: Array
+    columns: NDArray[np.int64]
+    bias: float
+
+    def log_odds(self, features: Array | None) -> float | None:
+        """Of views that have such features, (n, m) with NaN elsewhere: mean of the two best, as of stills."""
+        if features is None:
+            return None
+        read = features[:, self.columns]
+        best = np.sort(read[np.isfinite(read).all(axis=1)] @ self.weights + self.bias)[-_TOP_MOMENTS:]
+        return float(best.mean()) if len(best) else None
+
+
+@dataclass(frozen=True, slots=True)
 class TypeHead:
     """The head of one event type: log-odds = bias + sum of coefficient x (term - centre).
 
@@ -61,9 +80,8 @@ class TypeHead:
             view, with ``clipless_only`` only where there is no clip view.
         evidence: Model behind the ``evidence`` term, if any.
         bound: Largest log-odds of this type; small where no images could teach it.
-        scene: Weights (4224, or 2560 where none is on action features) and bias of the ``scene`` term over
-            features of ``vision_scene``, if any.
-        clip: Weights (3328) and bias of the ``clip`` term over features of ``vision_clip``, if any.
+        scene: The ``scene`` term over features of ``vision_scene`` (3328), if any.
+        clip: The ``clip`` term over features of ``vision_clip`` (3328), if any.
         also: Another way for the alarm to be real (a weapon, beside a fight); either is enough.
         needs: What must be so as well (a road, for an accident); both are needed.
     """
@@ -72,8 +90,8 @@ class TypeHead:
     terms: Mapping[str, Mapping[str, float]]
     evidence: AdditiveModel | None
     bound: float
-    scene: tuple[Array, float] | None = None
-    clip: tuple[Array, float] | None = None
+    scene: Line | None = None
+    clip: Line | None = None
     also: TypeHead | None = None
     needs: TypeHead | None = None
 
@@ -108,6 +126,12 @@ class DecisionHead:
             self._weights_id = f"heads-{hashlib.sha256(content).hexdigest()[:8]}"
             self._types = {EventType(name): _type_head(entry) for name, entry in stored["types"].items()}
             self._flow = _flow_model(stored.get("flow"))
+            self._seen = {
+                name: _line(line, CONTRAST_CHANNELS, OBJECT_CHANNELS)
+                for name, line in stored.get("seen", {}).items()
+            }
+            if not set(self._seen) <= set(ATTRIBUTES):
+                raise ValueError("it sees what is no attribute")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelMissing(f"decision heads: {path} cannot be used: {error}") from error
 
@@ -119,7 +143,7 @@ class DecisionHead:
     def wants_scene(
         self, event_type: EventType, key_frames: Sequence[KeyFrame], evidence: Evidence
     ) -> list[bool]:
-        """Of which views the head of this type reads scene features.
+        """Of which views the head of this type reads scene features; which of them, :meth:`scene_parts` says.
 
         Full views of the event's peak; of an alarm that another detector raised, those of all moments.
         """
@@ -132,12 +156,13 @@ class DecisionHead:
             for frame in key_frames
         ]
 
-    def wants_actions(self, event_type: EventType) -> bool:
-        """Whether the head of this type reads action features of scenes, beside object features."""
+    def scene_parts(self, event_type: EventType) -> tuple[bool, bool]:
+        """Whether the head of this type reads object features of scenes, and whether contrast features."""
         head = self._types.get(event_type)
         ways = () if head is None else (head, head.also, head.needs)
         lines = [way.scene for way in ways if way is not None and way.scene is not None]
-        return any(len(weights) > OBJECT_CHANNELS for weights, _ in lines)
+        objects = [line.columns < OBJECT_CHANNELS for line in lines]
+        return any(part.any() for part in objects), any((~part).any() for part in objects)
 
     def wants_clip(self, event_type: EventType, key_frames: Sequence[KeyFrame]) -> list[bool]:
         """Of which views the head of this type reads clip features."""
@@ -201,7 +226,7 @@ class DecisionHead:
         head = self._types.get(event_type)
         clip = None
         if head is not None and head.clip is not None:
-            clip = _read(head.clip, features.clip) if clip_odds is None else clip_odds
+            clip = head.clip.log_odds(features.clip) if clip_odds is None else clip_odds
         attributes = self._attributes(features, key_frames, clip, told=is_reported(evidence))
         if head is None:
             return Testimony(0.0, {}, attributes)
@@ -210,7 +235,9 @@ class DecisionHead:
         if head.also is not None:
             told = {"scene": also_odds}
             other, other_terms = self._total(head.also, features, key_frames, evidence, told)
-            total, terms = either(total, other), {**other_terms, **terms}
+            # A way that nothing was read for is no even chance.
+            total = either(total, other) if other_terms else total
+            terms = {**other_terms, **terms}
         if head.needs is not None:
             other, other_terms = self._total(head.needs, features, key_frames, evidence)
             # Without what it is read from, nothing is known against it.
@@ -251,9 +278,9 @@ class DecisionHead:
             logits = attribute_logits(features.logits, name.removeprefix("attribute:"))
             return pool_stills(logits, key_frames, setting.get("region", 0.5), told=is_reported(evidence))
         if name == "scene":
-            return _read(head.scene, features.scene)
+            return None if head.scene is None else head.scene.log_odds(features.scene)
         if name == "clip":
-            return _read(head.clip, features.clip)
+            return None if head.clip is None else head.clip.log_odds(features.clip)
         moving = [index for index, frame in enumerate(key_frames) if frame.view is View.MOTION]
         if name == "motion":
             return float(features.logits[moving, _FIGHT].mean()) if moving else None
@@ -271,11 +298,15 @@ class DecisionHead:
         moving = [index for index, frame in enumerate(key_frames) if frame.view is View.MOTION]
         for column, name in enumerate(ATTRIBUTES):
             logit = pool_stills(features.logits[:, column], key_frames, 0.5, told=told)
+            line = self._seen.get(name)
+            second = None if line is None else line.log_odds(features.scene)
             if column == _FIGHT and clip is not None:
                 logit = clip
             elif column == _FIGHT and moving:
                 motion = float(features.logits[moving, _FIGHT].mean())
                 logit = motion if logit is None else (logit + motion) / 2
+            elif second is not None:
+                logit = second if logit is None else (logit + second) / 2
             if logit is not None:
                 found[name] = 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, logit))))
         return found
@@ -352,8 +383,6 @@ def pool_stills(
 
 def _type_head(entry: Mapping[str, Any]) -> TypeHead:
     scene = _line(entry.get("scene"), SCENE_CHANNELS)
-    if scene is not None and not scene[0][OBJECT_CHANNELS:].any():
-        scene = (scene[0][:OBJECT_CHANNELS], scene[1])
     clip = _line(entry.get("clip"), CLIP_CHANNELS)
     needs = _type_head(entry["needs"]) if entry.get("needs") else None
     also = _type_head(entry["also"]) if entry.get("also") else None
@@ -362,23 +391,14 @@ def _type_head(entry: Mapping[str, Any]) -> TypeHead:
     return TypeHead(float(entry["bias"]), entry["terms"], evidence, bound, scene, clip, also, needs)
 
 
-def _read(line: tuple[Array, float] | None, features: Array | None) -> float | None:
-    """Log-odds of the views that have such features: mean of the two best, as of stills."""
-    if line is None or features is None:
-        return None
-    features = features[:, : len(line[0])]
-    seen = features[np.isfinite(features).all(axis=1)]
-    best = np.sort(seen @ line[0] + line[1])[-_TOP_MOMENTS:]
-    return float(best.mean()) if len(best) else None
-
-
-def _line(stored: Mapping[str, Any] | None, channels: int) -> tuple[Array, float] | None:
+def _line(stored: Mapping[str, Any] | None, channels: int, first: int = 0) -> Line | None:
     if not stored:
         return None
     weights = np.asarray(stored["weights"], np.float32)
     if weights.shape != (channels,):
         raise ValueError(f"{weights.shape} weights for {channels} features")
-    return weights, float(stored["bias"])
+    columns = np.flatnonzero(weights)
+    return Line(weights[columns], columns + first, float(stored["bias"]))
 
 
 def _flow_model(stored: Mapping[str, Any] | None) -> FlowModel | None:

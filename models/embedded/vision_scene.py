@@ -1,9 +1,9 @@
-"""A second look at the whole scene, tile by tile, with two networks as others left them.
+"""A second look at the whole scene, with two networks as others left them.
 
-Fine-tuning on our corpus makes the eyes better at everything but crashes: those come from so few places that
-the fine-tuned features learn the places. Untouched features, mean and largest of each over four tiles, tell
-crashes from traffic better on places never seen (``models/train/EXPERIMENTS.md``): those of the encoder as
-ImageNet left it, and those of a network that has seen people act (``vision_clip``).
+Fine-tuning on our corpus learns the places that its pictures come from; untouched features hold better at
+places never seen (``models/train/EXPERIMENTS.md``): those of the encoder as ImageNet left it, mean and
+largest of each over four tiles, and those of a network that was taught by captions (``vision_contrast``), of
+the whole picture.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
+from models.embedded.assets import Progress
 from models.embedded.vision import WEIGHTS_DIR, VisionEncoder
-from models.embedded.vision_clip import STILL_CHANNELS, StillEncoder
+from models.embedded.vision_contrast import CONTRAST_CHANNELS, ContrastEncoder
 from models.embedded.vision_net import CHANNELS
 from pipeline.resize import reduce
 from pipeline.types import Array, Image, View
 
 OBJECT_CHANNELS = 2 * CHANNELS
-"""So many scene features are object features (ImageNet); the rest are action features (Kinetics)."""
-SCENE_CHANNELS = OBJECT_CHANNELS + 2 * STILL_CHANNELS
+"""So many scene features are object features (ImageNet); the rest are contrast features (captions)."""
+SCENE_CHANNELS = OBJECT_CHANNELS + CONTRAST_CHANNELS
 LONGER_SIDE = 336
 """Pictures are scaled down to this first, px: the size of those that the lines over these features were
 fitted on. Sharper tiles look calmer to them: at 960 px crashes lost up to one in log-odds."""
@@ -58,16 +59,13 @@ class SceneObjects:
         return np.concatenate([by_tile.mean(axis=1), by_tile.max(axis=1)], axis=1).astype(np.float32)
 
 
-class SceneActions:
-    """Action features of scenes: by the network that has seen people act, as if nothing moved.
+class SceneContrast:
+    """Contrast features of scenes. Arguments and errors as of :class:`SceneObjects`."""
 
-    Arguments and errors as of :class:`SceneObjects`.
-    """
+    channels = CONTRAST_CHANNELS
 
-    channels = SCENE_CHANNELS - OBJECT_CHANNELS
-
-    def __init__(self, cache_dir: Path, threads: int = 0) -> None:
-        self._encoder = StillEncoder(cache_dir, threads)
+    def __init__(self, cache_dir: Path, threads: int = 0, progress: Progress | None = None) -> None:
+        self._encoder = ContrastEncoder(cache_dir, threads, progress)
 
     @property
     def features_id(self) -> str:
@@ -75,27 +73,25 @@ class SceneActions:
         return self._encoder.features_id
 
     def encode(self, images: Sequence[Image]) -> Array:
-        """Features of whole pictures, BGR uint8 of any size: (n, 1664) float32, means, then largest."""
-        parts = [tile for image in images for tile in tiles(shrunk(image))]
-        found = (values.reshape(len(images), 4, STILL_CHANNELS) for values in self._encoder.encode(parts))
-        means, largest = found
-        return np.concatenate([means.mean(axis=1), largest.max(axis=1)], axis=1).astype(np.float32)
+        """Features of whole pictures, BGR uint8 of any size: (n, 768) float32."""
+        return self._encoder.encode([shrunk(image) for image in images])
 
 
 class SceneEncoder:
-    """Both: (n, 4224) float32, object features first. Arguments and errors as of :class:`SceneObjects`."""
+    """Both: (n, 3328) float32, object features first. Arguments and errors as of :class:`SceneObjects`."""
 
-    def __init__(self, cache_dir: Path, threads: int = 0) -> None:
-        self.objects, self.actions = SceneObjects(cache_dir, threads), SceneActions(cache_dir, threads)
+    def __init__(self, cache_dir: Path, threads: int = 0, progress: Progress | None = None) -> None:
+        self.objects = SceneObjects(cache_dir, threads)
+        self.contrast = SceneContrast(cache_dir, threads, progress)
 
     @property
     def features_id(self) -> str:
         """Name of exactly these weights and their arithmetic."""
-        return f"{self.objects.features_id}+{self.actions.features_id}"
+        return f"{self.objects.features_id}+{self.contrast.features_id}"
 
     def encode(self, images: Sequence[Image]) -> Array:
         """Features of whole pictures, BGR uint8, any size."""
-        return np.concatenate([self.objects.encode(images), self.actions.encode(images)], axis=1)
+        return np.concatenate([self.objects.encode(images), self.contrast.encode(images)], axis=1)
 
 
 def tiles(image: Image) -> list[Image]:

@@ -39,6 +39,8 @@ measured at."""
 
 MADE_BY = "made_by.txt"
 
+JPEG_QUALITY = 90
+
 
 def claim(folder: Path, features_id: str) -> None:
     """Note in a folder of features what they were made with; make it when it is not there.
@@ -225,6 +227,12 @@ def image(row: Row, folder: Path) -> Image:
     if picture is None:
         raise SystemExit(f"cannot read {folder / 'corpus' / row.file}")
     return np.asarray(picture, np.uint8)
+
+
+def as_stored(picture: Image) -> Image:
+    """What is left of a picture in the frame store: what a network is shown at run time."""
+    _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
 
 
 def targets(row: Row, detected: Mapping[str, float]) -> tuple[Array, Array]:

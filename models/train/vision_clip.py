@@ -37,7 +37,6 @@ STRENGTH = 1e-2
 """scikit-learn's C; five folds by place rise up to here and by less than a point beyond."""
 MADE_UP = 240
 SEED = 20261125
-JPEG_QUALITY = 90
 _MADE_UP_LABELS = ("normal", "fall_like", "fire_like", "general", "crowd")
 Random = np.random.Generator
 
@@ -60,10 +59,10 @@ def sheets_of(clip: Clip) -> list[Image]:
     """Clip views of one training clip: each window whole and cropped to where it moves."""
     made = []
     for frames in windows(clip):
-        made.append(as_stored(clip_sheet(frames)))
+        made.append(data.as_stored(clip_sheet(frames)))
         box = moving_box(frames)
         if box is not None:
-            made.append(as_stored(clip_sheet([crop(frame, box) for frame in frames])))
+            made.append(data.as_stored(clip_sheet([crop(frame, box) for frame in frames])))
     return made
 
 
@@ -78,13 +77,7 @@ def made_up(picture: Image, random: Random) -> Image:
             frame = np.clip(frame * (1 + 0.3 * np.sin(step * random.uniform(0.2, 1.0))), 0, 255)
         noisy = frame + random.normal(0, 2, frame.shape)
         frames.append(np.clip(noisy, 0, 255).astype(np.uint8))
-    return as_stored(clip_sheet(frames))
-
-
-def as_stored(sheet: Image) -> Image:
-    """What is left of a sheet in the frame store."""
-    _, encoded = cv2.imencode(".jpg", sheet, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
+    return data.as_stored(clip_sheet(frames))
 
 
 def make_views(encoder: ClipEncoder) -> None:

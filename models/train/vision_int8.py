@@ -34,7 +34,7 @@ from models.embedded.int8 import (
 )
 from models.embedded.vision import WEIGHTS_DIR, file_sha256, prepare
 from models.embedded.vision_clip import I3D, as_clip, clip_weights
-from models.embedded.vision_clip_net import STILL_PX, build, build_still
+from models.embedded.vision_clip_net import build
 from models.embedded.vision_net import build as build_encoder
 from models.embedded.vision_net import read_net
 from models.embedded.vision_scene import shrunk, tiles
@@ -46,7 +46,6 @@ from models.train.vision_motion_views import moments, read_clips
 from models.train.vision_views import region_box
 from pipeline.detect.keyframes import MOTION_STEP_S, motion_view
 from pipeline.errors import ModelMissing
-from pipeline.resize import fitted
 from pipeline.types import Image
 
 SEED = 20261126
@@ -97,17 +96,11 @@ def networks() -> list[Network]:
         make = lambda: build_encoder(read_net(path))  # noqa: E731
         return Network(name, file_sha256(path), "", make, inputs, outputs, exact)
 
-    def clip(
-        name: str, make: Any, inputs: Callable[[str], Iterator[Image]], outputs: Sequence[str]
-    ) -> Network:
-        return Network(name, I3D.sha256, name, lambda: make(clip_weights()), inputs, outputs)
-
     return [
         encoder("stills", "vision.safetensors", _views),
         encoder("motion", "vision_motion.safetensors", _motion_views),
         encoder("scene", "scene/vision.safetensors", _prepared_tiles, ("pooled",), SCENE_EXACT),
-        clip("clip", build, _clips, ("moving",)),
-        clip("still", build_still, _pictures, ("pooled", "largest")),
+        Network("clip", I3D.sha256, "clip", lambda: build(clip_weights()), _clips, ("moving",)),
     ]
 
 
@@ -134,10 +127,6 @@ def _tiles(split: str) -> Iterator[Image]:
 
 def _prepared_tiles(split: str) -> Iterator[Image]:
     return (prepare(tile) for tile in _tiles(split))
-
-
-def _pictures(split: str) -> Iterator[Image]:
-    return (fitted(tile, (STILL_PX, STILL_PX))[None] for tile in _tiles(split))
 
 
 def _motion_views(split: str) -> Iterator[Image]:

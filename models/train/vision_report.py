@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from models.embedded.heads import either
 from models.embedded.heads_evidence import read_additive
 from models.embedded.vision import WEIGHTS_DIR
+from models.embedded.vision_scene import OBJECT_CHANNELS
 from models.train import data, scene_features
 from models.train.data import QUESTIONS, Question
 from models.train.vision_calibrate import LEARN
@@ -25,6 +26,7 @@ from models.train.vision_candidates import TASKS, Corpus, load_corpus
 from models.train.vision_evidence_model import fit_additive
 from models.train.vision_heads import total
 from models.train.vision_measure import auc, auc_interval, balanced
+from models.train.vision_scene import CONTRAST_STRENGTH, fit
 
 REPORTS = Path(__file__).parent / "reports"
 TARGETS = {"fire_smoke": 0.98, "fall": 0.95, "accident": 0.92, "violence": 0.94}
@@ -131,8 +133,9 @@ def by_scene(corpus: Corpus, rows: np.ndarray, truth: np.ndarray, score: np.ndar
 
 
 def cross_source(stock: Corpus) -> Figures:
-    """Leave one source of incidents out, on frozen features and on evidence."""
+    """Leave one source of incidents out, on frozen features, on contrast features and on evidence."""
     out: Figures = {}
+    contrast = scene_features.of_rows(stock.rows)[:, OBJECT_CHANNELS:]
     for question in QUESTIONS:
         truth, wanted = stock.pick(question.real), stock.pick(question.real + question.false)
         names = _task(question).evidence
@@ -147,7 +150,12 @@ def cross_source(stock: Corpus) -> Figures:
                 continue
             seen = stock.pooled[:, 0].astype(np.float32)
             frozen = probe(stock.pooled[:, 0], truth, train, 1e-3).decision_function(seen)
-            entry = {"frozen": auc_interval(truth[test], frozen[test], stock.group[test], samples=300)}
+            weights, bias = fit(contrast[train], truth[train], CONTRAST_STRENGTH)
+            told = contrast @ weights + bias
+            entry = {
+                "frozen": auc_interval(truth[test], frozen[test], stock.group[test], samples=300),
+                "contrast": auc_interval(truth[test], told[test], stock.group[test], samples=300),
+            }
             if names:
                 index = np.flatnonzero(train)
                 model = fit_additive(
@@ -241,12 +249,15 @@ def markdown(report: Figures) -> str:
         "",
         "## Across sources (source of incidents held out; frozen features, nothing of the source seen)",
         "",
-        "| question | source | frozen | evidence | both |",
-        "|---|---|---|---|---|",
+        "Contrast: a line over contrast features, as second opinions are. Both: frozen and evidence.",
+        "",
+        "| question | source | frozen | contrast | evidence | both |",
+        "|---|---|---|---|---|---|",
     ]
     for question, sources in report["cross_source"].items():
         for source, f in sources.items():
-            cells = [_auc(f[k]) if k in f else "-" for k in ("frozen", "evidence", "frozen and evidence")]
+            ways = ("frozen", "contrast", "evidence", "frozen and evidence")
+            cells = [_auc(f[k]) if k in f else "-" for k in ways]
             lines.append(f"| {question} | {source} | " + " | ".join(cells) + " |")
     lines += [
         "",

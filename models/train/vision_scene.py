@@ -30,8 +30,8 @@ from pipeline.types import EventType
 
 OTHERS = ("normal_person", "normal_empty", "fire_like", "fall_like", "general")
 OTHER_COUNT = 300
-CRASH_STRENGTH = ROAD_STRENGTH = 1e-3
-"""scikit-learn's C, by five folds over the scenes of train and val."""
+OBJECT_STRENGTH, CONTRAST_STRENGTH, CRASH_STRENGTH = 1e-3, 1e-2, 1e-3
+"""scikit-learn's C, by five folds over the scenes of train and val; crashes are of few places."""
 ROAD_HEAD_START = 2.0
 """The road probe objects only to what is clearly no traffic: it has not seen every kind of road."""
 FOLDS, SEED = 5, 0
@@ -55,29 +55,31 @@ def fit(x: np.ndarray, truth: np.ndarray, strength: float) -> Line:
     return weights, float(model.intercept_[0] - weights @ scaler.mean_)
 
 
-def fit_scene(x: np.ndarray, truth: np.ndarray, strength: float) -> Line:
-    """One line for scene features: the mean of a probe on object and one on action features.
-
-    Fitted apart, so that neither drowns in the other: together they rank scenes no probe has seen as well or
-    better than either (``EXPERIMENTS.md``).
-    """
-    objects, actions = (
-        fit(x[:, :OBJECT_CHANNELS], truth, strength),
-        fit(x[:, OBJECT_CHANNELS:], truth, strength),
-    )
-    return np.concatenate([objects[0], actions[0]]) / 2, (objects[1] + actions[1]) / 2
-
-
-def fit_objects(x: np.ndarray, truth: np.ndarray, strength: float) -> Line:
+def fit_objects(x: np.ndarray, truth: np.ndarray) -> Line:
     """One line for scene features that reads object features only."""
-    weights, bias = fit(x[:, :OBJECT_CHANNELS], truth, strength)
+    weights, bias = fit(x[:, :OBJECT_CHANNELS], truth, OBJECT_STRENGTH)
     return np.concatenate([weights, np.zeros(x.shape[1] - OBJECT_CHANNELS)]), bias
+
+
+def fit_contrast(x: np.ndarray, truth: np.ndarray, strength: float = CONTRAST_STRENGTH) -> Line:
+    """One line for scene features that reads contrast features only."""
+    weights, bias = fit(x[:, OBJECT_CHANNELS:], truth, strength)
+    return np.concatenate([np.zeros(OBJECT_CHANNELS), weights]), bias
+
+
+def fit_scene(x: np.ndarray, truth: np.ndarray, strength: float = CONTRAST_STRENGTH) -> Line:
+    """One line for scene features: the mean of a probe on object and one on contrast features.
+
+    Fitted apart, so that neither drowns in the other.
+    """
+    (objects, one), (contrast, other) = fit_objects(x, truth), fit_contrast(x, truth, strength)
+    return (objects + contrast) / 2, (one + other) / 2
 
 
 def fit_both(x: np.ndarray, crash: np.ndarray, road: np.ndarray) -> tuple[Line, Line]:
     """The probe of crashes among traffic, and of traffic among everything."""
-    weights, bias = fit_objects(x, road, ROAD_STRENGTH)
-    return fit_objects(x[road], crash[road], CRASH_STRENGTH), (weights, bias + ROAD_HEAD_START)
+    weights, bias = fit_contrast(x, road)
+    return fit_scene(x[road], crash[road], CRASH_STRENGTH), (weights, bias + ROAD_HEAD_START)
 
 
 def both_log_odds(x: np.ndarray, lines: tuple[Line, Line]) -> np.ndarray:

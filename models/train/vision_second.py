@@ -27,20 +27,23 @@ from models.train.data import Row
 from models.train.mined_candidates import SECOND_OPINIONS
 from models.train.vision_calibrate import HARMLESS, LEARN, REAL, rows_of
 from models.train.vision_measure import auc, auc_by_scene, by_scene
-from models.train.vision_scene import Line, fit_objects, fit_scene, folds
+from models.train.vision_scene import Line, fit_contrast, fit_objects, fit_scene, folds
 from models.train.vision_unseen import SECOND, Unseen
 from pipeline.types import EventType
 
 STILL_ONLY = {EventType.VIOLENCE}
 """Of the types with second opinions, the ones that do so only where nothing moves: there clips tell more."""
-STRENGTH = 1e-3
 LEAST_GAIN = 0.003
 """AUC by scene on alarms of train and val that a second opinion must add, or it is left out."""
-LARGEST_SHARE = 1.0
-"""A second opinion never weighs more than the head."""
+LARGEST_SHARE = 4.0
+"""A second opinion never weighs more than this many times what the head does."""
 Odds = dict[str, float]
-Fit = Callable[[np.ndarray, np.ndarray, float], Line]
-WITNESSES: dict[str, Fit] = {"objects": fit_objects, "objects and actions": fit_scene}
+Fit = Callable[[np.ndarray, np.ndarray], Line]
+WITNESSES: dict[str, Fit] = {
+    "objects": fit_objects,
+    "contrast": fit_contrast,
+    "objects and contrast": fit_scene,
+}
 """What a second opinion may be read from; the one that adds more is taken."""
 
 
@@ -59,10 +62,10 @@ def second_opinion(labels: Sequence[str], rows: list[Row], x: np.ndarray, fit: F
     truth = np.array([row.label in labels for row in rows])
     group = np.array([row.group for row in rows])
     learn = np.flatnonzero(use & np.array([row.split in data.LEARNED for row in rows]))
-    line = fit(x[learn], truth[learn], STRENGTH)
+    line = fit(x[learn], truth[learn])
     odds = x @ line[0] + line[1]
     for seen, rest in folds(group[learn]):
-        weights, bias = fit(x[learn[seen]], truth[learn[seen]], STRENGTH)
+        weights, bias = fit(x[learn[seen]], truth[learn[seen]])
         odds[learn[rest]] = x[learn[rest]] @ weights + bias
     for split in ("val", "test"):
         part = use & np.array([row.split == split for row in rows])
@@ -71,7 +74,7 @@ def second_opinion(labels: Sequence[str], rows: list[Row], x: np.ndarray, fit: F
     train = np.flatnonzero(use & np.array([row.split == "train" for row in rows]))
     return Second(
         line,
-        fit(x[train], truth[train], STRENGTH),
+        fit(x[train], truth[train]),
         {row.file: round(float(value), 4) for row, value in zip(rows, odds, strict=True)},
     )
 

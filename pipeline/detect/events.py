@@ -113,6 +113,11 @@ class EventBuilder:
                 self._muted_until_s = scene.t_s + self.params.rearm_s
         return done
 
+    def cut(self) -> None:
+        """The stream shows another scene from the next frame on: views made so far get no more frames."""
+        for shot in self._shots():
+            shot.end()
+
     def finish(self) -> list[Event]:
         """The event still open when the stream ends."""
         rest = [self._open] if self._open is not None else []
@@ -152,11 +157,13 @@ class EventBuilder:
         event.after = self._ring.shot(Moment.AFTER, scene.t_s, event.last_box)
 
     def _neighbours(self, kept: Frame) -> None:
-        if self._open is None:
-            return
-        for shot in (self._open.before, self._open.peak, self._open.second, self._open.after):
-            if shot is not None:
-                shot.take(kept)
+        for shot in self._shots():
+            shot.take(kept)
+
+    def _shots(self) -> list[Shot]:
+        event = self._open
+        found = () if event is None else (event.before, event.peak, event.second, event.after)
+        return [shot for shot in found if shot is not None]
 
 
 def merge_facts(kept: dict[str, JsonScalar], new: Mapping[str, JsonScalar]) -> None:

@@ -46,6 +46,7 @@ class Shot:
         later: The frame about 0.4 s later, for moments at its beginning; filled in when it arrives.
         strip: Frames for clip views, for a peak.
         seen: The clip views, as soon as all their frames are there; they are let go of then.
+        ended: Frames to come show another scene.
     """
 
     moment: Moment
@@ -57,10 +58,15 @@ class Shot:
     later: Frame | None = None
     strip: Strip | None = None
     seen: tuple[ClipView, ...] = ()
+    ended: bool = False
+
+    def end(self) -> None:
+        """No frame to come belongs to it."""
+        self.seen, self.strip, self.ended = self.clips(), None, True
 
     def take(self, frame: Frame) -> None:
         """Fill in what is missing with a frame that has just arrived, if it is of the same size."""
-        if frame.t_s <= self.now.t_s or frame.image.shape != self.now.image.shape:
+        if self.ended or frame.t_s <= self.now.t_s or frame.image.shape != self.now.image.shape:
             return
         if self.strip is not None:
             self.strip.add(frame)
@@ -123,6 +129,10 @@ class FrameRing:
         while kept.t_s - self._frames[0].t_s > self._span_s:
             self._frames.popleft()
         return kept
+
+    def clear(self) -> None:
+        """Forget what was seen: the stream shows another scene from here on."""
+        self._frames.clear()
 
     def near(self, t_s: float) -> Frame | None:
         """The kept frame closest to a time, or ``None`` when empty."""

@@ -18,6 +18,9 @@ from pipeline.types import Array, Box, Image
 
 Mask = NDArray[np.uint8]
 _FLOW_LEAST = 48
+CUT = 0.4
+"""Frames that correlate less have nothing in common. Of the 250 training clips two have such a pair."""
+_CUT_SIZE = (32, 24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Motion:
         flow_peak: 99th percentile of its length.
         flow_mean: Mean length where it moves.
         global_change: Share of the frame that changed for no local reason, 0..1.
+        cut: It has nothing in common with the frame before: another scene, or a picture that broke. Nothing
+            has moved from one to the other.
     """
 
     active: bool
@@ -67,6 +72,7 @@ class Motion:
     flow_peak: float = 0.0
     flow_mean: float = 0.0
     global_change: float = 0.0
+    cut: bool = False
 
     def share_in(self, box: Box) -> float:
         """Share of a normalised box that moved, 0..1."""
@@ -104,11 +110,12 @@ class MotionGate:
         grey = cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_BGR2GRAY), (5, 5), 0)
         previous, dt = self._previous, max(t_s - self._last_s, 1e-3)
         self._previous, self._last_s = grey, t_s
-        if previous is None or previous.shape != grey.shape:
-            # A new stream or a new resolution: look at it once, with nothing to compare to.
-            self._open_until_s = t_s
+        cut = previous is not None and previous.shape == grey.shape and alike(previous, grey) < CUT
+        if previous is None or previous.shape != grey.shape or cut:
+            # A new stream, resolution or scene: look at it once, with nothing to compare to.
+            self._open_until_s = t_s + (self.params.hold_s if cut else 0.0)
             nothing = np.zeros_like(grey)
-            return Motion(True, 0.0, 0.0, nothing)
+            return Motion(True, 0.0, 0.0, nothing, global_change=float(cut), cut=cut)
         return self._compare(previous, grey, t_s, dt)
 
     def _compare(self, previous: Mask, grey: Mask, t_s: float, dt: float) -> Motion:
@@ -149,6 +156,14 @@ class MotionGate:
             flow_mean=mean,
             global_change=max(0.0, raw_area - area) if raw_area >= params.global_share else 0.0,
         )
+
+
+def alike(one: Mask, other: Mask) -> float:
+    """Correlation of two grey pictures of one size at 32 x 24 px, -1 to 1; 1 where either is flat."""
+    small = [cv2.resize(image, _CUT_SIZE, interpolation=cv2.INTER_AREA).ravel() for image in (one, other)]
+    if min(part.std() for part in small) < 1.0:
+        return 1.0
+    return float(np.corrcoef(small)[0, 1])
 
 
 def _flow(previous: Mask, grey: Mask) -> tuple[Array, tuple[float, float]]:

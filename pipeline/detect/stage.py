@@ -194,6 +194,10 @@ class Stream:
         origin = self._origin
         if origin.info.is_live:
             origin.keep_time(scene.t_s)
+        if scene.motion.cut:
+            self._ring.clear()
+            for builder in self._builders:
+                builder.cut()
         kept = self._ring.push(scene.frame)
         return [self._candidate(event) for builder in self._builders for event in builder.update(scene, kept)]
 

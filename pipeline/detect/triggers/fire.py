@@ -78,7 +78,10 @@ class FireTrigger:
         grey: Image = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
         earlier, earlier_grey = self._mask, self._grey
         self._mask, self._grey = mask, grey
-        if earlier is None or earlier_grey is None or earlier.shape != mask.shape:
+        if earlier is None or earlier_grey is None or earlier.shape != mask.shape or scene.motion.cut:
+            # Between two scenes nothing flickers, and what one looked like says nothing of the other.
+            self._votes.clear()
+            self._looks = 0
             return None
         flicker = flickering(mask, earlier, grey, earlier_grey)
         seen = scene.attributes.get("fire")

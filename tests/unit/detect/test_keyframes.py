@@ -99,3 +99,22 @@ def test_moments_at_the_ends_of_a_clip_have_a_motion_view_too(known: tuple[int, 
     for index in (index for index in known if index > 0):
         shot.take(frame(index + 10))
     assert View.MOTION in [key.view for key in store_views(shot, MemoryFrames())]
+
+
+def test_views_hold_no_frames_of_another_scene() -> None:
+    """Given a cut right after a moment, then its views are made of what was seen before it."""
+    ring = FrameRing()
+    for index in range(8):
+        ring.push(frame(index))
+    shot = ring.shot(Moment.PEAK, 1.4, None)
+    assert shot is not None and shot.after is None
+    shot.end()
+    ring.clear()
+    white = np.full((120, 160, 3), 255, np.uint8)
+    for index in range(8, 12):
+        shot.take(ring.push(frame(index, white)))
+    assert shot.after is None and shot.later is None and len(ring) == 4
+    triple = shot.triple()
+    assert triple is not None and [one.index for one in triple] == [5, 6, 7]
+    (seen,) = shot.clips()
+    assert seen.sheet.mean() < 200

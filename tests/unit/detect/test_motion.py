@@ -68,3 +68,12 @@ def test_odd_shapes_are_survived(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     seen = run(lambda _: rng.integers(0, 255, (*shape, 3), np.uint8), 8)
     assert all(np.isfinite(motion.flow_peak) for motion in seen)
+
+
+def test_nothing_moves_from_one_scene_to_another() -> None:
+    """Given a stream that switches to another picture, then that is a cut, looked at, and no movement."""
+    seen = run(lambda index: textured(3 if index < 6 else 4))
+    assert [motion.cut for motion in seen] == [False] * 6 + [True] + [False] * 5
+    assert seen[6].active and seen[6].area == 0.0 and seen[6].flow is None and seen[6].flow_peak == 0.0
+    assert seen[6].global_change == 1.0, "triggers that look for change leave such a frame out"
+    assert not any(motion.cut for motion in run(moving_square(speed=8)))

