@@ -30,13 +30,14 @@ CLIP_B16 = Part(
 WEIGHTS_ID = f"contrast-{CLIP_B16.sha256[:12]}"
 """Name of exactly these weights; stored with features and heads."""
 _FORMAT = 1
-_GROUP = 32
-"""So many neighbouring numbers share a scale where the processor multiplies in 8 bits."""
+_GROUP = 128
+"""So many neighbouring numbers share a scale where the processor multiplies in 8 bits. Finer groups take
+longer, and JPEG alone moves log-odds three times as far as this does (``models/train/EXPERIMENTS.md``)."""
 _FILE = "contrast.xml"
 
 
 class ContrastEncoder:
-    """Features of whole pictures; about 95 ms a picture on two quiet cores with AVX-512 and VNNI.
+    """Features of whole pictures; about 75 ms a picture on two quiet cores with AVX-512 and VNNI.
 
     Args:
         cache_dir: Where the converted network is kept; made when absent.
