@@ -261,7 +261,9 @@ def test_what_flickers_is_looked_for_at_every_moment(model):
         (Moment.AFTER, View.FULL),
         (Moment.AFTER, View.REGION),
     ]
-    assert model.score([both])[0].log_odds != model.score([one])[0].log_odds
+    # These pictures look so little like fire that the score is at its bound either way.
+    seen = [model.score([asked])[0].attributes["fire"] for asked in (both, one)]
+    assert seen[0] != seen[1]
 
 
 def test_the_moment_another_detector_named_is_not_all_that_is_looked_at(model):

@@ -82,9 +82,14 @@ def test_a_weapon_is_enough_for_a_violence_alarm(head):
     """Given a picture in which nobody fights, when somebody is armed, then the alarm is real all the same."""
     views = [View.FULL]
     frames = [key_frame(view) for view in views]
-    calm, _ = head.log_odds(EventType.VIOLENCE, features(views), frames, Evidence())
-    armed, _ = head.log_odds(EventType.VIOLENCE, features(views, weapon=4.0), frames, Evidence())
-    assert calm < -1 and armed > 0.5
+
+    def odds(weapon: float | None) -> float:
+        seen = features(views)
+        return head.testify(EventType.VIOLENCE, seen, frames, Evidence(), also_odds=weapon).log_odds
+
+    assert odds(-9.0) < -1 and odds(9.0) > 0.5
+    # Where nobody could look for a weapon, that is no even chance of one.
+    assert odds(None) < -1
 
 
 @pytest.mark.parametrize(("one", "other"), [(0.0, 0.0), (-3.0, 2.0), (8.0, -8.0), (-8.0, -8.0)])
