@@ -38,7 +38,13 @@ from pipeline.ingest import open_source
 from pipeline.types import Candidate, EventType, Moment, View
 
 FOLDER = data.WORK / "mined"
-SECOND_OPINIONS = (EventType.SMOKE, EventType.FIRE, EventType.FALL, EventType.VIOLENCE)
+SECOND_OPINIONS = (
+    EventType.SMOKE,
+    EventType.FIRE,
+    EventType.FALL,
+    EventType.VIOLENCE,
+    EventType.CROWDING,
+)
 """Types whose heads may read scene features (``vision_second``)."""
 _FLUSH = 100
 
