@@ -38,13 +38,7 @@ from pipeline.ingest import open_source
 from pipeline.types import Candidate, EventType, Moment, View
 
 FOLDER = data.WORK / "mined"
-SECOND_OPINIONS = (
-    EventType.SMOKE,
-    EventType.FIRE,
-    EventType.FALL,
-    EventType.VIOLENCE,
-    EventType.CROWDING,
-)
+SECOND_OPINIONS = (EventType.SMOKE, EventType.FIRE, EventType.FALL, EventType.VIOLENCE)
 """Types whose heads may read scene features (``vision_second``)."""
 _FLUSH = 100
 
