@@ -37,9 +37,18 @@ LEARNED, HELD = ("train", "val"), "held"
 """Splits that heads and their calibration learn from, and the split of what shows a place that others are
 measured at."""
 
+COLLECTIONS = ("shanghaitech:part_B_final",)
+"""Scenes of the corpus that are none: hundreds of streets under one name. No split or fold cuts through
+them, but each of their pictures weighs as a scene, or a hundred lost crowds would count as a third of one."""
+
 MADE_BY = "made_by.txt"
 
 JPEG_QUALITY = 90
+
+
+def scene_of(group: str, name: str) -> str:
+    """The scene that a picture of a group weighs with: the group, or itself where that is a collection."""
+    return f"{group}:{name}" if group in COLLECTIONS else group
 
 
 def claim(folder: Path, features_id: str) -> None:

@@ -83,7 +83,7 @@ def rows_of(mined: Iterable[Mined], head: DecisionHead, unseen: Unseen) -> list[
                 {
                     "type": candidate.event_type.value,
                     "split": "test" if one.item.split == "test" else LEARN,
-                    "group": one.item.group,
+                    "group": data.scene_of(one.item.group, one.item.name),
                     "name": one.item.name,
                     "label": one.item.label,
                     "log_odds": log_odds,
