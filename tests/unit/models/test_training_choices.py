@@ -384,7 +384,7 @@ def test_what_is_seen_is_not_taught_by_pictures_whose_label_leaves_it_open() -> 
 
 
 def test_pictures_of_a_collection_weigh_each_for_itself_where_alarms_are_calibrated() -> None:
-    """Given a collection filed as one scene, when its alarms are weighed, then none is a part of one scene."""
+    """Given a collection filed as one scene, when its alarms are weighed, then none is part of another."""
     (collection,) = data.COLLECTIONS
     made = [alarm(number, "fall", 1.0, 1.0) for number in range(2)]
     for group, scenes in ((collection, 2), ("street:1", 1)):
