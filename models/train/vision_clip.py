@@ -29,8 +29,7 @@ from models.train.vision_measure import auc_interval, mean_interval
 from models.train.vision_motion_views import Clip, read_clips, shaken
 from models.train.vision_scene import Line, fit, folds
 from models.train.vision_unseen import CLIPS
-from pipeline.clipview import CLIP_FRAMES, CLIP_STEP_S, clip_sheet, moving_box
-from pipeline.resize import crop
+from pipeline.clipview import CLIP_FRAMES, CLIP_STEP_S, clip_sheet
 from pipeline.types import EventType, Image
 
 VIEWS = data.WORK / "clip-views.npz"
@@ -58,13 +57,7 @@ def windows(clip: Clip) -> list[list[Image]]:
 
 def sheets_of(clip: Clip) -> list[Image]:
     """Clip views of one training clip: each window whole and cropped to where it moves."""
-    made = []
-    for frames in windows(clip):
-        made.append(data.as_stored(clip_sheet(frames)))
-        box = moving_box(frames)
-        if box is not None:
-            made.append(data.as_stored(clip_sheet([crop(frame, box) for frame in frames])))
-    return made
+    return [sheet for frames in windows(clip) for sheet in footage.sheets(frames)]
 
 
 def made_up(picture: Image, random: Random) -> Image:
