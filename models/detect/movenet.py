@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from models.detect.runtime import compile_model
-from models.detect.wheelfiles import wheel_file, zip_member
+from models.wheelfiles import wheel_file, zip_member
 from pipeline.resize import fitted
 from pipeline.types import Image, Poses
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from models.detect.layouts import DECODERS, OUTPUT_NAMES, DetectorSpec, Found, Layout, load_spec
 from models.detect.runtime import compile_model
-from models.detect.wheelfiles import file_sha256
+from models.wheelfiles import file_sha256
 from pipeline.errors import ConfigError, ModelError
 from pipeline.types import Array, Detections, Image
 

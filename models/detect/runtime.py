@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from models.detect.wheelfiles import file_sha256
+from models.cpu import cpu_options
+from models.wheelfiles import file_sha256
 from pipeline.errors import ModelError, ModelMissing
 
 
@@ -47,14 +48,7 @@ def compile_model(
     except ImportError as error:
         raise ModelMissing(f"OpenVINO cannot be loaded: {error}", hint="pip install openvino") from error
     cache_dir.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-        "CACHE_DIR": str(cache_dir),
-    }
-    if threads:
-        # Pinned, the threads of several processes all sit on the first cores and leave the others idle.
-        options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+    options = cpu_options(threads, CACHE_DIR=str(cache_dir))
     try:
         core = ov.Core()
         made = _imported(ov, core, file, shape, cache_dir, second=second, prepare=prepare)

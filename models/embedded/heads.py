@@ -28,7 +28,7 @@ from pipeline.errors import ModelMissing
 from pipeline.types import Array, EventType, Evidence, KeyFrame, Moment, View
 
 HEADS_FILE = "heads.json"
-FORMAT = "sitrep-heads-1"
+FORMAT = "sitrep-heads-2"
 LIMIT = 8.0
 """Largest log-odds a head says, either way."""
 _TOP_MOMENTS = 2
@@ -105,6 +105,15 @@ class Testimony:
     attributes: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class MadeFor:
+    """``features_id`` of the encoders whose features heads were fitted on: views, scenes and clip views."""
+
+    vision: str
+    scene: str
+    clip: str
+
+
 class DecisionHead:
     """Log-odds that an alarm is real. Pure numpy; weights are a small JSON file.
 
@@ -122,7 +131,7 @@ class DecisionHead:
             stored = json.loads(content)
             if stored["format"] != FORMAT or tuple(stored["attributes"]) != ATTRIBUTES:
                 raise ValueError("made for another version of the encoder")
-            self.vision_id: str = stored["vision"]
+            self.made_for = MadeFor(**stored["made_for"])
             self._weights_id = f"heads-{hashlib.sha256(content).hexdigest()[:8]}"
             self._types = {EventType(name): _type_head(entry) for name, entry in stored["types"].items()}
             self._flow = _flow_model(stored.get("flow"))

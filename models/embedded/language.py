@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from models.cpu import cpu_options
 from models.embedded.assets import LANGUAGE, Part, Progress, locate, prepared
 from models.embedded.connector import Joint
 from models.embedded.gguf import GgufTower
@@ -93,16 +94,11 @@ class LanguageTower:
         self.eos, self.dim = int(facts["eos"]), int(facts["dim"])
         self.tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
         self._embedding = np.load(folder / _EMBEDDING, mmap_mode="r")
-        # f32 beside int8: with bfloat16 a verdict would depend on the machine's processor.
-        options: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
-            "KV_CACHE_PRECISION": "f32",
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "32" if activations_int8 else "0",
-        }
-        if threads:
-            # Pinned, the threads of several processes all sit on the first cores and leave the others idle.
-            options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+        options = cpu_options(
+            threads,
+            KV_CACHE_PRECISION="f32",
+            DYNAMIC_QUANTIZATION_GROUP_SIZE="32" if activations_int8 else "0",
+        )
         self._folder, self._options = folder, options
         self._vocabulary: Any = None
         self._request = ov.Core().compile_model(folder / _XML, "CPU", options).create_infer_request()

@@ -26,15 +26,15 @@ from pydantic import PrivateAttr
 
 from models.base import Inquiry, Score, SitrepChatModel
 from models.embedded import korean, phrases, report
-from models.embedded.assets import Progress, file_sha256
+from models.embedded.assets import Progress
 from models.embedded.connector import Connector, Joint, read_joint
 from models.embedded.decoding import ReportWriter
 from models.embedded.features import FeatureCache
-from models.embedded.heads import HEADS_FILE, DecisionHead
+from models.embedded.heads import DecisionHead
 from models.embedded.language import LanguageTower, Memory, converted
 from models.embedded.prompting import YesNo, common_prefix, spliced, text_turn, turn, visual_embeddings
 from models.embedded.views import at_its_peak, without
-from models.embedded.vision import WEIGHTS_DIR, VisionEncoder, VisionFeatures
+from models.embedded.vision import VisionEncoder, VisionFeatures
 from models.embedded.vision_clip import ClipEncoder
 from models.embedded.vision_scene import SceneEncoder
 from pipeline.errors import ConfigError, ModelMissing, ReplyError
@@ -67,11 +67,13 @@ class _Parts:
         self.head = DecisionHead()
         for part, made_for, found in (
             ("joint", self.joint.manifest.vision_id, encoder.weights_id),
-            ("decision heads", self.head.vision_id, encoder.features_id),
+            ("decision heads", self.head.made_for.vision, encoder.features_id),
+            ("decision heads", self.head.made_for.scene, scene.features_id),
+            ("decision heads", self.head.made_for.clip, clip.features_id),
         ):
             if made_for != found:
                 raise ModelMissing(
-                    f"the {part} was trained on {made_for}, the vision encoder is {found}",
+                    f"the {part} was trained on features of {made_for}, here they are of {found}",
                     hint="install matching weights, or train again: models/train/README.md",
                 )
         self.tower = LanguageTower(converted(data_dir, self.joint, progress), threads)
@@ -308,10 +310,10 @@ def create(name: str, settings: Settings) -> EmbeddedChatModel:
     """
     if name:
         raise ConfigError(f"the embedded model takes no name, got '{name}'", hint="use --model embedded")
-    manifest = read_joint().manifest
-    heads_id = file_sha256(WEIGHTS_DIR / HEADS_FILE)[:12]
-    # What the heads read, arithmetic included: a calibration for another does not hold.
-    model_id = f"embedded:sitrep-vlm@{DecisionHead().vision_id}+heads-{heads_id}+{manifest.weights_id}"
+    manifest, head = read_joint().manifest, DecisionHead()
+    # The heads say which networks they were fitted on, arithmetic included, and loading holds them to it: so
+    # their id stands for all of that, and a calibration for others does not hold.
+    model_id = f"embedded:sitrep-vlm@{head.made_for.vision}+{head.weights_id}+{manifest.weights_id}"
     return EmbeddedChatModel(data_dir=settings.data_dir, threads=settings.model_threads, model_id=model_id)
 
 

@@ -7,10 +7,8 @@ built again whenever the cached copy is not exactly what was written.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +17,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from models.embedded.int8 import Recipe, named, recipe_for, rounded
+from models.embedded.int8 import recipe_for
+from models.embedded.network import ready
 from models.embedded.vision_motion import MOTION_STATISTICS, motion_statistics
 from models.embedded.vision_net import CHANNELS, INPUT_PX, build, read_net
+from models.wheelfiles import file_sha256
 from pipeline.errors import ModelMissing
 from pipeline.types import Array, Image, View
 
@@ -149,17 +149,15 @@ class VisionEncoder:
         return result
 
     def _compile(self, name: str) -> Any:
-        import openvino as ov
-
         path, sha = self._files[name]
-        core = ov.Core()
-        # bf16 would be twice as fast where the CPU has it, but then a verdict would depend on the machine.
-        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        if self._threads:
-            # Pinned, the threads of several processes all sit on the first cores and leave the others idle.
-            options |= {"INFERENCE_NUM_THREADS": self._threads, "ENABLE_CPU_PINNING": False}
-        graph = _cached_graph(core, path, sha, self._cache_dir, self._recipes[name])
-        return core.compile_model(graph, "CPU", options)
+        return ready(
+            self._cache_dir,
+            f"vision-{sha[:16]}-{_GRAPH_VERSION}",
+            lambda: build(read_net(path)),
+            what=f"network for {name}",
+            recipe=self._recipes[name],
+            threads=self._threads,
+        )
 
 
 def prepare(image: Image) -> Image:
@@ -173,12 +171,6 @@ def prepare(image: Image) -> Image:
     shrinks = image.shape[0] > INPUT_PX and image.shape[1] > INPUT_PX
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (INPUT_PX, INPUT_PX), interpolation=method), np.uint8)
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _verified_files(weights_dir: Path) -> dict[str, tuple[Path, str]]:
@@ -196,36 +188,3 @@ def _verified_files(weights_dir: Path) -> dict[str, tuple[Path, str]]:
             raise ModelMissing(f"vision weights: {path} is damaged (its sha256 differs)", hint=_REINSTALL)
         files[name] = (path, entry["sha256"])
     return files
-
-
-def _cached_graph(core: Any, weights: Path, sha: str, cache_dir: Path, recipe: Recipe | None) -> Any:
-    """The graph of a weights file, from the cache when the copy there is whole, else built and stored."""
-    arithmetic = recipe.recipe_id if recipe else "float32"
-    xml = cache_dir / f"vision-{sha[:16]}-{arithmetic}-{_GRAPH_VERSION}.xml"
-    binary, seal = xml.with_suffix(".bin"), xml.with_suffix(".sha256")
-    with contextlib.suppress(OSError, RuntimeError):
-        if seal.read_text() == file_sha256(xml) + file_sha256(binary):
-            return core.read_model(xml)
-    model = named(build(read_net(weights)))
-    if recipe is not None:
-        model = rounded(model, recipe)
-    # A cache that cannot be written costs a second at each start, not the verdict.
-    with contextlib.suppress(OSError, RuntimeError):
-        _store_graph(model, xml, binary, seal)
-    return model
-
-
-def _store_graph(model: Any, xml: Path, binary: Path, seal: Path) -> None:
-    import openvino as ov
-
-    xml.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=xml.parent, prefix=".vision-") as folder:
-        partial = Path(folder) / xml.name
-        ov.save_model(model, str(partial), compress_to_fp16=True)
-        sealed = file_sha256(partial) + file_sha256(partial.with_suffix(".bin"))
-        seal.unlink(missing_ok=True)
-        partial.with_suffix(".bin").replace(binary)
-        partial.replace(xml)
-        fresh_seal = Path(folder) / "seal"
-        fresh_seal.write_text(sealed)
-        fresh_seal.replace(seal)

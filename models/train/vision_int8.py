@@ -32,7 +32,7 @@ from models.embedded.int8 import (
     rounded,
     structure,
 )
-from models.embedded.vision import WEIGHTS_DIR, file_sha256, prepare
+from models.embedded.vision import WEIGHTS_DIR, prepare
 from models.embedded.vision_clip import I3D, as_clip, clip_weights
 from models.embedded.vision_clip_net import build
 from models.embedded.vision_net import build as build_encoder
@@ -40,10 +40,11 @@ from models.embedded.vision_net import read_net
 from models.embedded.vision_scene import shrunk, tiles
 from models.train import data, evidence_features
 from models.train.malloc import keep_memory
-from models.train.vision_clip import sheets_of
+from models.train.vision_clip_views import sheets_of
 from models.train.vision_manifest import commit
 from models.train.vision_motion_views import moments, read_clips
 from models.train.vision_views import region_box
+from models.wheelfiles import file_sha256
 from pipeline.detect.keyframes import MOTION_STEP_S, motion_view
 from pipeline.errors import ModelMissing
 from pipeline.types import Image

@@ -9,7 +9,8 @@ import json
 import subprocess
 from pathlib import Path
 
-from models.embedded.vision import ATTRIBUTES, MANIFEST, WEIGHTS_DIR, file_sha256
+from models.embedded.vision import ATTRIBUTES, MANIFEST, WEIGHTS_DIR
+from models.wheelfiles import file_sha256
 
 FILES = {"stills": "vision.safetensors", "motion": "vision_motion.safetensors"}
 

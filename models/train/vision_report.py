@@ -282,7 +282,7 @@ def main() -> None:
     heads = json.loads((WEIGHTS_DIR / "heads.json").read_text())
     calibration = json.loads((WEIGHTS_DIR / "calibration.json").read_text())
     report = {
-        "weights": heads["vision"],
+        "weights": heads["made_for"]["vision"],
         "test": same_split(stock, ours, heads),
         # The five folds take long: without them the figures of the last report stay.
         "clips": clip_figures() or json.loads((REPORTS / "vision.json").read_text())["clips"],

@@ -12,7 +12,7 @@ from support.command import share_converted
 from models.detect.coco import LABELS
 from models.detect.ssd import _DISTRIBUTION, _GRAPH, _PACKAGE, _SHA256, KEPT
 from models.detect.ssd import decode as decode_boxes
-from models.detect.wheelfiles import wheel_file, zip_member
+from models.wheelfiles import wheel_file, zip_member
 from pipeline.detect.registry import make_detector, make_pose_estimator
 from pipeline.detect.report import main
 from pipeline.errors import ConfigError, ModelMissing

@@ -12,11 +12,13 @@ import pytest
 
 from models.embedded.heads import DecisionHead
 from models.embedded.int8 import MANIFEST, RECIPES_DIR, named, read_recipe, recipe_for, rounded
-from models.embedded.vision import WEIGHTS_DIR, VisionEncoder, file_sha256
+from models.embedded.vision import WEIGHTS_DIR, VisionEncoder
 from models.embedded.vision_clip import I3D, ClipEncoder
 from models.embedded.vision_net import build, read_net
+from models.embedded.vision_scene import SceneEncoder
 from models.registry import create
 from models.train.vision_int8 import SCENE_EXACT
+from models.wheelfiles import file_sha256
 from pipeline.clipview import CLIP_FRAMES, clip_sheet
 from pipeline.errors import ModelMissing
 from pipeline.reason.calibration import belongs
@@ -103,10 +105,12 @@ def test_heads_and_calibration_are_of_these_networks(tmp_path: Path) -> None:
     """
     settings = load(data_dir=tmp_path)
     model = create("embedded", settings)
-    encoder = VisionEncoder(tmp_path, 1)
-    assert DecisionHead().vision_id == encoder.features_id
+    made_for = DecisionHead().made_for
+    assert made_for.vision == VisionEncoder(tmp_path, 1).features_id
+    assert made_for.scene == SceneEncoder(tmp_path, 1).features_id
+    assert made_for.clip == ClipEncoder(tmp_path, 1).features_id
     calibration = json.loads((WEIGHTS_DIR / "calibration.json").read_text())
-    assert calibration["model"] == encoder.features_id
+    assert calibration["model"] == DecisionHead().weights_id
     assert belongs(calibration["model"], model.model_id)
 
 

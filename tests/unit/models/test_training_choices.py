@@ -22,7 +22,7 @@ from models.train import (
     data,
     mined_candidates,
     vision_calibrate,
-    vision_clip,
+    vision_clip_views,
     vision_finetune,
     vision_scene,
     vision_seen,
@@ -342,7 +342,7 @@ def test_alarms_mined_with_another_reading_are_refused(monkeypatch: pytest.Monke
     item = Item("p", "clip.mp4", "fight", "train", "scene", "train_clips")
     monkeypatch.setattr(mined_candidates, "load", lambda: [Mined(item, mined.candidates, [features])])
     with pytest.raises(SystemExit, match="another reading"):
-        vision_clip.of_alarms(np.array(["clip.mp4"]))
+        vision_clip_views.of_alarms(np.array(["clip.mp4"]))
 
 
 def test_both_clip_views_have_a_say() -> None:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from models.train import data, mined_candidates, places, vision_clip, vision_finetune
+from models.train import data, mined_candidates, places, vision_clip_views, vision_finetune
 from models.train.places import described, joined, pairs_to_compare, same_place
 from pipeline.types import Image
 
@@ -119,10 +119,10 @@ def test_clips_at_places_of_development_clips_are_measured_but_not_learned_from(
     corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = corpus / "clip-views.npz"
-    monkeypatch.setattr(vision_clip, "VIEWS", stored)
+    monkeypatch.setattr(vision_clip_views, "VIEWS", stored)
     clip, group = np.array(["3.mp4", "4.mp4", ""]), np.array(["s:3", "s:4", "s:3"])
     np.savez(stored, x=np.zeros((3, 4)), truth=np.array([True, False, False]), clip=clip, group=group)
-    every = vision_clip.Views.read()
+    every = vision_clip_views.Views.read()
     assert list(every.names) == ["3.mp4", "4.mp4"] and list(every.place) == ["s:3", "s:4", "s:3"]
     assert list(every.unmeasured().clip) == ["4.mp4", ""]
 

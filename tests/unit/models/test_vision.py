@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
+from models.embedded.assets import is_whole
 from models.embedded.vision import (
     ATTRIBUTES,
     MANIFEST,
     WEIGHTS_DIR,
     VisionEncoder,
     VisionFeatures,
-    file_sha256,
     prepare,
 )
 from models.embedded.vision_motion import MOTION_STATISTICS, motion_statistics
@@ -113,15 +113,15 @@ def test_as_many_views_as_images(encoder):
 def test_a_damaged_cache_heals(encoder, cache):
     before = encoder.encode([picture(7)], [View.FULL]).logits
     broken = 0
-    for binary in cache.glob("vision-*.bin"):
-        binary.write_bytes(binary.read_bytes()[: binary.stat().st_size // 2])
+    for binary in cache.glob("vision-*/*.bin"):
+        half = binary.read_bytes()[: binary.stat().st_size // 2]
+        binary.unlink()  # the other encoder still reads what was there
+        binary.write_bytes(half)
         broken += 1
     assert broken
     again = VisionEncoder(cache, 1)
     assert np.allclose(again.encode([picture(7)], [View.FULL]).logits, before, atol=1e-4)
-    for binary in cache.glob("vision-*.bin"):
-        sealed = binary.with_suffix(".sha256").read_text()
-        assert sealed == file_sha256(binary.with_suffix(".xml")) + file_sha256(binary)
+    assert all(is_whole(binary.parent) for binary in cache.glob("vision-*/*.bin"))
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, encoder):

