@@ -124,8 +124,26 @@ def test_a_clip_is_read_ahead_and_a_picture_is_not(tmp_path: Path) -> None:
     assert True in readers["clip.avi"] and readers["one.png"] <= {False}
 
 
+class Builder:
+    """Counts frames, and notes at which of them it was told of another scene."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.cuts: list[int] = []
+
+    def cut(self) -> None:
+        self.cuts.append(self.frames)
+
+    def update(self, scene: object, kept: object) -> list[object]:
+        self.frames += 1
+        return []
+
+
 def test_what_was_seen_before_a_cut_is_forgotten(tmp_path: Path) -> None:
-    """Given a camera that switches to another scene, then no view mixes frames of both."""
+    """Given a camera that switches to another scene, then no view mixes frames of both.
+
+    Neither those that are remembered, nor those that an event under way has begun.
+    """
     scenes = [
         cv2.resize(np.random.default_rng(seed).integers(0, 255, (15, 20, 3), np.uint8), (160, 120))
         for seed in (1, 2)
@@ -133,11 +151,13 @@ def test_what_was_seen_before_a_cut_is_forgotten(tmp_path: Path) -> None:
     clip = write_video(tmp_path / "cut.avi", frames=45, fps=15, paint=lambda index: scenes[index >= 30])
     source = open_source(clip, fps=5)
     stream = stage(Nobody(), MemoryFrames(), tmp_path).stream(source.info, "yard")
-    kept = []
+    builder, kept = Builder(), []
+    stream._builders = [builder]
     for frame in source.frames():
         if stream.wants(frame):
             look_together([(stream, frame)])
             kept.append(len(stream._ring))
+    assert builder.cuts == [10] and builder.frames == 15
     assert kept == [*range(1, 11), *range(1, 6)]
 
 
