@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import os
@@ -49,6 +50,21 @@ JPEG_QUALITY = 90
 def scene_of(group: str, name: str) -> str:
     """The scene that a picture of a group weighs with: the group, or itself where that is a collection."""
     return f"{group}:{name}" if group in COLLECTIONS else group
+
+
+def shard(text: str) -> slice:
+    """Every Nth of a list from the Ith, of ``I/N``: so that several processes share a long step.
+
+    Raises:
+        argparse.ArgumentTypeError: It is not that, or I is not below N.
+    """
+    try:
+        first, count = (int(part) for part in text.split("/"))
+    except ValueError:
+        first, count = -1, 0
+    if not 0 <= first < count:
+        raise argparse.ArgumentTypeError(f"wants I/N with I from 0 to N-1, such as 0/2, got '{text}'")
+    return slice(first, None, count)
 
 
 def claim(folder: Path, features_id: str) -> None:

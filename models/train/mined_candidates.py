@@ -208,12 +208,11 @@ def main() -> None:
     """Mine what has not been mined."""
     keep_memory()
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--shard", default="0/1", help="I/N: every Nth item from the Ith")
+    parser.add_argument("--shard", type=data.shard, default="0/1", help="I/N: every Nth item from the Ith")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--splits", nargs="+", default=["val", "test", "train"])
     parser.add_argument("--clips", action="store_true", help="the training clips only")
     arguments = parser.parse_args()
-    index, count = (int(part) for part in arguments.shard.split("/"))
     cv2.setNumThreads(1)
     cache, threads = data.WORK / "cache", arguments.threads
     eyes = Eyes(
@@ -230,13 +229,13 @@ def main() -> None:
     # Clips and val first: they decide the most.
     order = {"val": 0, "test": 1, "train": 2, data.HELD: 3}
     wanted.sort(key=lambda item: (order[item.split], item.source != "train_clips"))
-    wanted = wanted[index::count]
+    wanted = wanted[arguments.shard]
     batch: list[Mined] = []
     start = time.monotonic()
     for number, mined in enumerate(mine(wanted, eyes, threads), start=1):
         batch.append(mined)
         if len(batch) == _FLUSH or number == len(wanted):
-            name = f"{index}of{count}-{time.time_ns()}.pkl"
+            name = f"{arguments.shard.start}of{arguments.shard.step}-{time.time_ns()}.pkl"
             partial = FOLDER / f"{name}.partial"
             partial.write_bytes(pickle.dumps(batch))
             partial.replace(FOLDER / name)

@@ -61,7 +61,7 @@ def main() -> None:
     """Compute what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--shard", default="0/1", help="I/N: every Nth picture from the Ith")
+    parser.add_argument("--shard", type=data.shard, default="0/1", help="I/N: every Nth picture from the Ith")
     arguments = parser.parse_args()
     keep_memory()
     cv2.setNumThreads(1)
@@ -70,8 +70,7 @@ def main() -> None:
     held = load()
     rows = [row for row in data.read_rows() if row.file not in held]
     rows.sort(key=lambda row: _FIRST.index(row.label) if row.label in _FIRST else len(_FIRST))
-    index, count = (int(part) for part in arguments.shard.split("/"))
-    rows = rows[index::count]
+    rows = rows[arguments.shard]
     start = time.monotonic()
     for first in range(0, len(rows), _FLUSH):
         part = rows[first : first + _FLUSH]

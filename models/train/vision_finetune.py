@@ -31,7 +31,7 @@ from models.train.data import CONFIGS, WORK
 from models.train.malloc import keep_memory
 from models.train.vision_export import export, stock_network
 
-HELD_OUT = -1
+IN_NO_FOLD = -1
 
 
 class Upper(nn.Module):
@@ -176,13 +176,13 @@ def train_folds(maps: np.ndarray, labels: Any, config: dict[str, Any]) -> None:
     """One stills network a fold of the scenes of train, trained on the others; folds that are there stay."""
     fold_of = data.fold_of_groups(data.read_rows(), data.FOLDS)
     # Views are cached as the corpus files them; what shows a place of test is in no fold's training.
-    left_out = np.array([fold_of.get(data.place_of(str(group)), HELD_OUT) for group in labels["group"]])
+    left_out = np.array([fold_of.get(data.place_of(str(group)), IN_NO_FOLD) for group in labels["group"]])
     for fold in range(data.FOLDS):
         out = data.FOLDS_DIR / str(fold)
         if (out / MANIFEST).is_file():
             continue
         print(f"fold {fold + 1} of {data.FOLDS}", file=sys.stderr)
-        order = passes_over(np.flatnonzero((left_out != fold) & (left_out != HELD_OUT)), config)
+        order = passes_over(np.flatnonzero((left_out != fold) & (left_out != IN_NO_FOLD)), config)
         checkpoint = WORK / f"checkpoint-fold-{fold}.pt"
         model = train(maps, labels["target"], labels["mask"], config, order, checkpoint=checkpoint)
         export(model.state_dict(), "stills", out)

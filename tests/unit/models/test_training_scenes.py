@@ -117,3 +117,19 @@ def test_nothing_of_the_corpus_is_learned_from_and_measured_at_one_place() -> No
     measured = {row.group for row in rows if row.split == "test"} | data.development_places()
     assert len(learned) > 1000 and len(measured) > 100 and not learned & measured
     assert any(row.group in data.COLLECTIONS for row in rows)
+
+
+def test_processes_share_a_list_between_them() -> None:
+    parts = [list(range(7))[data.shard(text)] for text in ("0/2", "1/2")]
+    assert parts == [[0, 2, 4, 6], [1, 3, 5]] and list(range(7))[data.shard("0/1")] == list(range(7))
+
+
+@pytest.mark.parametrize("text", ["2/2", "0/0", "-1/2", "half", "1"])
+def test_a_shard_that_is_none_is_refused_with_an_example(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(scene_features, "keep_memory", int)
+    monkeypatch.setattr("sys.argv", ["scene_features", f"--shard={text}"])
+    with pytest.raises(SystemExit):
+        scene_features.main()
+    assert "such as 0/2" in capsys.readouterr().err
