@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.embedded.heads import LIMIT, attribute_logits
+from models.embedded.heads_terms import LIMIT, attribute_logits
 from models.train import data, evidence_features
 from models.train.data import Row
 from models.train.vision_evidence_model import numbers_of

@@ -17,8 +17,9 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from models.embedded.heads import FORMAT, HEADS_FILE, attribute_logits, pool_stills
+from models.embedded.heads import FORMAT, HEADS_FILE
 from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
+from models.embedded.heads_terms import attribute_logits, pool_stills
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionEncoder
 from models.train import data, mined_candidates
 from models.train.mined_candidates import Item, Mined

@@ -15,8 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from models.embedded.heads import either
 from models.embedded.heads_evidence import read_additive
+from models.embedded.heads_terms import either
 from models.embedded.vision import WEIGHTS_DIR
 from models.embedded.vision_scene import OBJECT_CHANNELS
 from models.train import data, scene_features

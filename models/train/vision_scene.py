@@ -19,7 +19,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from models.embedded.heads import HEADS_FILE, either
+from models.embedded.heads import HEADS_FILE
+from models.embedded.heads_terms import either
 from models.embedded.vision import WEIGHTS_DIR
 from models.embedded.vision_scene import OBJECT_CHANNELS, SceneEncoder
 from models.train import data, mined_candidates, scene_features

@@ -9,8 +9,9 @@ import shutil
 import numpy as np
 import pytest
 
-from models.embedded.heads import HEADS_FILE, LIMIT, DecisionHead, either, pool_stills
+from models.embedded.heads import HEADS_FILE, DecisionHead
 from models.embedded.heads_evidence import AdditiveModel, evidence_numbers
+from models.embedded.heads_terms import LIMIT, either, pool_stills
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionFeatures
 from models.embedded.vision_motion import MOTION_STATISTICS
 from pipeline.errors import ModelMissing

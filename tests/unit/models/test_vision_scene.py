@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from models.embedded.features import FeatureCache
-from models.embedded.heads import HEADS_FILE, DecisionHead, Line
+from models.embedded.heads import HEADS_FILE, DecisionHead
+from models.embedded.heads_terms import Line
 from models.embedded.vision import ATTRIBUTES, WEIGHTS_DIR, VisionEncoder, VisionFeatures
 from models.embedded.vision_motion import MOTION_STATISTICS
 from models.embedded.vision_scene import OBJECT_CHANNELS, SCENE_CHANNELS, SceneEncoder, tiles
