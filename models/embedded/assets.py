@@ -2,7 +2,7 @@
 
 A converted part lives in ``<data_dir>/models/<key>/`` with a seal that lists every file and its hash. It is
 built in a folder beside it and renamed into place, so a half-written or damaged copy is never used: it is
-built again.
+built again. What an older version of Sitrep has converted goes when nothing has used it for a month.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ Progress = Callable[[str, float], None]
 
 SEAL = "seal.json"
 _LOCK_TIMEOUT_S = 180.0
+_UNUSED_S = 30 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +91,15 @@ def prepared(
     """
     folder = cache / key
     if is_whole(folder):
+        with contextlib.suppress(OSError):
+            os.utime(folder / SEAL)
         return folder
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(cache / f"{key}.lock", lock_timeout_s):
             if not is_whole(folder):
                 _build(folder, build, progress or (lambda _text, _share: None))
+                _forget_unused(cache)
     except OSError as error:
         raise ModelError(
             f"the converted model cannot be written to {folder}: {error.strerror or error}",
@@ -117,6 +121,14 @@ def _build(folder: Path, build: Callable[[Path, Progress], None], progress: Prog
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _forget_unused(cache: Path) -> None:
+    for seal in cache.glob(f"*/{SEAL}"):
+        with contextlib.suppress(OSError):
+            if seal.stat().st_mtime < time.time() - _UNUSED_S:
+                shutil.rmtree(seal.parent)
+                (cache / f"{seal.parent.name}.lock").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

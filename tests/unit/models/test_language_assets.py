@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 import time
 
 import pytest
 
-from models.embedded.assets import LANGUAGE, is_whole, locate, prepared
+from models.embedded.assets import LANGUAGE, SEAL, is_whole, locate, prepared
 from pipeline.errors import ModelError, ModelMissing, ModelTimeout
 
 
@@ -70,6 +71,15 @@ def test_leftovers_of_a_killed_build_are_removed(tmp_path):
     (tmp_path / ".part-dead" / "weights.bin").write_bytes(b"half")
     prepared(tmp_path, "part", build_text)
     assert not (tmp_path / ".part-dead").exists()
+
+
+def test_what_nothing_has_used_for_a_month_goes_when_something_new_is_built(tmp_path):
+    long_ago = time.time() - 31 * 24 * 3600
+    for key in ("old", "in-use"):
+        os.utime(prepared(tmp_path, key, build_text) / SEAL, (long_ago, long_ago))
+    prepared(tmp_path, "in-use", build_text)
+    prepared(tmp_path, "new", build_text)
+    assert {path.name for path in tmp_path.iterdir()} == {"in-use", "in-use.lock", "new", "new.lock"}
 
 
 def test_two_at_once_build_only_once(tmp_path):
