@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 from models.base import Inquiry, Score
-from models.embedded import report
 from models.embedded.baseline import TorchBaseline
 from models.embedded.decoding import WORDINGS, variations
 from models.embedded.model import EmbeddedChatModel
 from models.embedded.prompting import spliced, turn, visual_embeddings
+from models.embedded.report_facts import gather
 from models.embedded.views import at_its_peak
 from models.embedded.vision import MANIFEST, WEIGHTS_DIR
 from models.embedded.vision_net import NetFile, read_net
@@ -114,7 +114,7 @@ class Race:
 
     def _words(self, inquiry: Inquiry, score: Score) -> list[int]:
         """Tokens that some wording of the report has."""
-        wordings = variations(report.gather(inquiry, score), WORDINGS)
+        wordings = variations(gather(inquiry, score), WORDINGS)
         texts = {text for wording in wordings for text in wording.values()}
         return sorted({token for text in texts for token in self._parts.tower.ids(text)})
 

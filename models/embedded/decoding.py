@@ -16,7 +16,8 @@ from typing import Protocol
 import numpy as np
 
 from models.embedded import phrases
-from models.embedded.report import Facts, reading_line
+from models.embedded.report import reading_line
+from models.embedded.report_facts import Facts
 from pipeline.types import Array
 
 SKELETON = ('{"observations": ["', '", "', '"], "title": "', '", "narrative": "', '", "reason": "')

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from models.embedded.report import SEVERAL, Facts, Measure, Reading
+from models.embedded.report_facts import SEVERAL, Facts, Reading
+from models.embedded.report_measures import Measure
 from pipeline.types import EventType
 
 _DIGIT_FINALS = "영일이삼사오육칠팔구"

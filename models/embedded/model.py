@@ -25,7 +25,7 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import PrivateAttr
 
 from models.base import Inquiry, Score, SitrepChatModel
-from models.embedded import korean, phrases, report
+from models.embedded import korean, phrases
 from models.embedded.assets import Progress
 from models.embedded.connector import Connector, Joint, read_joint
 from models.embedded.decoding import ReportWriter
@@ -33,6 +33,8 @@ from models.embedded.features import FeatureCache
 from models.embedded.heads import DecisionHead
 from models.embedded.language import LanguageTower, Memory, converted
 from models.embedded.prompting import YesNo, common_prefix, spliced, text_turn, turn, visual_embeddings
+from models.embedded.report import action_english, summary_english
+from models.embedded.report_facts import EXPECTED, SEEN_AT, Facts, gather
 from models.embedded.views import at_its_peak, without
 from models.embedded.vision import VisionEncoder, VisionFeatures
 from models.embedded.vision_clip import ClipEncoder
@@ -163,7 +165,7 @@ class EmbeddedChatModel(SitrepChatModel):
 
     def narrate(self, inquiry: Inquiry, score: Score) -> str:
         """The report as JSON: English by the tower, Korean by grammar, both from the same facts."""
-        facts = report.gather(inquiry, score)
+        facts = gather(inquiry, score)
         inquiry = at_its_peak(inquiry)
         if inquiry.language == "ko":
             return json.dumps(korean.write(facts), ensure_ascii=False)
@@ -174,10 +176,10 @@ class EmbeddedChatModel(SitrepChatModel):
         said = {
             "observations": phrases.observed(facts, written["observation"], written["second"]),
             "title": written["title"],
-            "summary": report.summary_english(facts),
+            "summary": summary_english(facts),
             "narrative": written["narrative"],
             "reason": written["reason"],
-            "recommended_action": report.action_english(facts),
+            "recommended_action": action_english(facts),
         }
         return json.dumps(said, ensure_ascii=False)
 
@@ -248,7 +250,7 @@ class EmbeddedChatModel(SitrepChatModel):
             raise ReplyError(f"the log-odds are not finite: head {head}, language {odds}")
         shown = {name: float(value) for name, value in attributes.items()}
         if inquiry.site_context and head > 0 and term < -1:
-            shown[report.EXPECTED] = float(1 / (1 + np.exp(np.clip(total, -30, 30))))
+            shown[EXPECTED] = float(1 / (1 + np.exp(np.clip(total, -30, 30))))
         category = _category(inquiry.event_type, total, shown)
         return Score(total, shown, category, seen_log_odds=float(head))
 
@@ -258,7 +260,7 @@ class EmbeddedChatModel(SitrepChatModel):
         while len(self._memories) > _MEMORIES:
             self._memories.popitem(last=False)
 
-    def _read_report_prompt(self, parts: _Parts, inquiry: Inquiry, facts: report.Facts) -> Array:
+    def _read_report_prompt(self, parts: _Parts, inquiry: Inquiry, facts: Facts) -> Array:
         """Let the tower read, or remember, what question and request share. Returns the rest, unread."""
         prompt = turn(parts.tower, inquiry.narrative_messages)
         question = turn(parts.tower, inquiry.messages)
@@ -326,7 +328,7 @@ def _category(event_type: EventType, log_odds: float, attributes: dict[str, floa
     if log_odds > 0:
         return event_type.value
     best = max(_CATEGORIES, key=lambda name: attributes.get(name, 0.0))
-    return _CATEGORIES[best].value if attributes.get(best, 0.0) >= report.SEEN_AT else None
+    return _CATEGORIES[best].value if attributes.get(best, 0.0) >= SEEN_AT else None
 
 
 def _image_blocks(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from models.embedded.report import SEVERAL, Facts, Reading, measure_english
+from models.embedded.report_facts import SEVERAL, Facts, Reading
+from models.embedded.report_measures import measure_english
 from pipeline.types import EventType
 
 Pick = Callable[[Sequence[str]], str]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.base import Inquiry
-from models.embedded import report
+from models.embedded.report_facts import Facts
 from models.train import data, evidence_features, text
 from models.train.language_features import FILE
 from models.train.vision_motion_views import read_clips
@@ -22,7 +22,7 @@ class Sample:
 
     situation: text.Situation
     inquiry: Inquiry
-    facts: report.Facts | None = None
+    facts: Facts | None = None
     said: dict[str, str] | None = None
 
 

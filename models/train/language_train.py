@@ -27,12 +27,14 @@ from accelerate.utils import set_seed
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from models.embedded import phrases, report
+from models.embedded import phrases
 from models.embedded.assets import LANGUAGE, locate
 from models.embedded.connector import MANIFEST, VIEWS, WEIGHTS
 from models.embedded.decoding import CLOSING, SKELETON
 from models.embedded.gguf import GgufTower
 from models.embedded.prompting import YesNo, turn
+from models.embedded.report import reading_line
+from models.embedded.report_facts import Facts
 from models.train import data, language_data
 from models.train.language_net import TrainConnector, TrainTower, joint_tensors, load_joint
 from models.train.malloc import keep_memory
@@ -57,9 +59,9 @@ class Words:
         return self.ids(text.replace("<|", "< |"))
 
 
-def report_ids(words: Words, facts: report.Facts, said: dict[str, str]) -> tuple[list[int], list[bool]]:
+def report_ids(words: Words, facts: Facts, said: dict[str, str]) -> tuple[list[int], list[bool]]:
     """The answer as tokens, and which of them are learned: the words and the token that ends each field."""
-    ids = words.plain_ids(report.reading_line(facts) + "\n")
+    ids = words.plain_ids(reading_line(facts) + "\n")
     learned = [False] * len(ids)
     pieces = [words.ids(piece) for piece in SKELETON] + [words.ids(CLOSING)]
     for number, name in enumerate(phrases.FIELDS):

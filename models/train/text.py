@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.base import Inquiry, Score
-from models.embedded import phrases, report
+from models.embedded import phrases
+from models.embedded.report import reading_line
+from models.embedded.report_facts import (
+    EXPECTED,
+    FALSE_LOG_ODDS,
+    MAIN_ATTRIBUTE,
+    REAL_LOG_ODDS,
+    Facts,
+    gather,
+)
 from models.train import data, text_sites
 from models.train.evidence_features import Seen
 from pipeline.detect import facts as names
@@ -209,10 +218,10 @@ def resited(sample: Situation, random: Random) -> Situation | None:
     return replace(sample, site_context=site, real=sample.excused, excused=not sample.excused)
 
 
-def facts_of(sample: Situation, label: str, random: Random) -> report.Facts:
+def facts_of(sample: Situation, label: str, random: Random) -> Facts:
     """The facts a report about it would state, with readings as right and as wrong as real ones."""
     event = sample.candidate.event_type
-    main = report.MAIN_ATTRIBUTE.get(event, "")
+    main = MAIN_ATTRIBUTE.get(event, "")
     attributes = dict.fromkeys(data.POSITIVE.get(label, ()), 0.9)
     if random.random() < 0.15:
         attributes.pop(main, None)
@@ -224,11 +233,11 @@ def facts_of(sample: Situation, label: str, random: Random) -> report.Facts:
         ] = 0.7
     attributes.setdefault(main, float(random.uniform(0.05, 0.45)))
     if sample.excused and sample.head_log_odds > 0:
-        attributes[report.EXPECTED] = 0.9
+        attributes[EXPECTED] = 0.9
     log_odds = float(random.normal(3.0, 1.5) if sample.real else random.normal(-3.0, 1.5))
     if random.random() < 0.15:
-        log_odds = float(random.uniform(report.FALSE_LOG_ODDS, report.REAL_LOG_ODDS))
-    return report.gather(inquiry_of(sample), Score(log_odds, attributes))
+        log_odds = float(random.uniform(FALSE_LOG_ODDS, REAL_LOG_ODDS))
+    return gather(inquiry_of(sample), Score(log_odds, attributes))
 
 
 _PACK = load_pack("incident@1.0.0")
@@ -251,7 +260,7 @@ def inquiry_of(sample: Situation) -> Inquiry:
     )
 
 
-def words_of(facts: report.Facts, random: Random) -> dict[str, str]:
+def words_of(facts: Facts, random: Random) -> dict[str, str]:
     """A random wording of the facts."""
     return phrases.write(facts, lambda options: options[int(random.integers(len(options)))])
 
@@ -271,7 +280,7 @@ def main() -> None:
         facts = facts_of(sample, label, random)
         print(f"--- {label}, real {sample.real}, head {sample.head_log_odds:.1f}")
         print(question_text(inquiry_of(sample).messages)[1])
-        print(report.reading_line(facts))
+        print(reading_line(facts))
         print(words_of(facts, random))
 
 

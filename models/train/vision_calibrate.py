@@ -23,7 +23,7 @@ import numpy as np
 from scipy.stats import binom
 
 from models.embedded.heads import DecisionHead
-from models.embedded.report import LIKELY_PROBABILITY
+from models.embedded.report_facts import LIKELY_PROBABILITY
 from models.embedded.vision import WEIGHTS_DIR
 from models.train import data, mined_candidates
 from models.train.mined_candidates import Mined

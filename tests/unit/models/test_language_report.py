@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from models.base import Inquiry, Score
-from models.embedded import korean, phrases, report
+from models.embedded import korean, phrases
 from models.embedded.decoding import Automaton, ReportWriter, variations
 from models.embedded.korean import final_consonant, people, with_particle
-from models.embedded.report import Facts, Measure, Reading
+from models.embedded.report import action_english, summary_english
+from models.embedded.report_facts import EXPECTED, MAIN_ATTRIBUTE, Facts, Reading, gather, reading_of
+from models.embedded.report_measures import Measure, measure_english, measures_of, shown
 from pipeline.reason.criteria import criteria
 from pipeline.types import Action, Candidate, EventType, Evidence, JsonScalar, TriggerScore, VerdictState
 
@@ -26,7 +28,7 @@ def inquiry(event=EventType.FALL, facts=None, counts=None, **more):
 def some_facts():
     for event in EventType:
         for reading in Reading:
-            main = report.MAIN_ATTRIBUTE.get(event)
+            main = MAIN_ATTRIBUTE.get(event)
             for seen in (
                 (),
                 (main,) if main else (),
@@ -73,7 +75,7 @@ def test_both_languages_state_the_same_numbers():
 
 def test_a_false_alarm_never_states_what_the_alarm_claims():
     score = Score(-4.0, {"person_down": 0.9, "person": 0.9})
-    facts = report.gather(inquiry(), score)
+    facts = gather(inquiry(), score)
     assert facts.reading is Reading.FALSE
     assert "person_down" not in facts.seen
     assert (
@@ -82,10 +84,10 @@ def test_a_false_alarm_never_states_what_the_alarm_claims():
 
 
 def test_reading_follows_score_and_site():
-    assert report.reading_of(Score(3.0)) is Reading.REAL
-    assert report.reading_of(Score(0.0)) is Reading.UNCLEAR
-    assert report.reading_of(Score(-3.0)) is Reading.FALSE
-    assert report.reading_of(Score(-3.0, {report.EXPECTED: 0.8})) is Reading.EXPECTED
+    assert reading_of(Score(3.0)) is Reading.REAL
+    assert reading_of(Score(0.0)) is Reading.UNCLEAR
+    assert reading_of(Score(-3.0)) is Reading.FALSE
+    assert reading_of(Score(-3.0, {EXPECTED: 0.8})) is Reading.EXPECTED
 
 
 @pytest.mark.parametrize(
@@ -104,27 +106,27 @@ def test_words_follow_the_decision_and_not_the_raw_score(
     probability: float, state: VerdictState, reading: Reading
 ) -> None:
     for log_odds in (-3.0, 3.0):
-        assert report.reading_of(Score(log_odds, probability=probability, state=state)) is reading
+        assert reading_of(Score(log_odds, probability=probability, state=state)) is reading
 
 
 def test_smoke_beside_a_false_fire_alarm_is_not_called_no_support() -> None:
-    facts = report.gather(inquiry(EventType.FIRE), Score(-4.0, {"fire": 0.1, "smoke": 0.95}))
+    facts = gather(inquiry(EventType.FIRE), Score(-4.0, {"fire": 0.1, "smoke": 0.95}))
     for pick in (lambda options: options[0], lambda options: options[-1]):
         assert "Nothing in the pictures supports" not in phrases.write(facts, pick)["reason"]
 
 
 def test_measures_skip_what_is_not_a_number():
     evidence = Evidence(facts={"still_s": float("nan"), "torso_angle_deg": True, "descent": 1.24})
-    assert report.measures_of(EventType.FALL, evidence) == (Measure("descent", "1.2"),)
+    assert measures_of(EventType.FALL, evidence) == (Measure("descent", "1.2"),)
 
 
 def test_speeds_are_told_in_words() -> None:
     """Nobody has a feeling for body heights a second; limbs of people who walk are not called fast."""
     fast, walking = (Evidence(facts={"limb_speed": speed}) for speed in (2.4, 0.5))
-    (told,) = report.measures_of(EventType.VIOLENCE, fast)
-    assert report.measure_english(told) == "fast movement of arms or legs"
+    (told,) = measures_of(EventType.VIOLENCE, fast)
+    assert measure_english(told) == "fast movement of arms or legs"
     assert korean.measure_korean(told) == "팔다리의 빠른 움직임"
-    assert report.measures_of(EventType.VIOLENCE, walking) == ()
+    assert measures_of(EventType.VIOLENCE, walking) == ()
 
 
 @pytest.mark.parametrize("value", [0.58, 0.9, 1.7, 2.6])
@@ -143,12 +145,12 @@ def test_reports_and_checks_mean_the_same_by_fast(
     evidence = Evidence(facts={fact: value})
     candidate = Candidate("c", "camera", "clip", event, 0.0, 0.0, TriggerScore("t", 0.5), evidence, ())
     (passed,) = (one.passed for one in criteria(candidate, {}, None) if one.name == check)
-    assert passed == (report.measures_of(event, evidence) != ())
+    assert passed == (measures_of(event, evidence) != ())
 
 
 def test_an_alarm_borne_out_by_a_weapon_is_not_told_as_a_fight() -> None:
     score = Score(1.0, {"weapon": 0.9, "fight": 0.2}, probability=0.7, state=VerdictState.CONFIRMED)
-    facts = report.gather(inquiry(EventType.VIOLENCE), score)
+    facts = gather(inquiry(EventType.VIOLENCE), score)
     assert facts.armed
     for wording in variations(facts, 48):
         told = " ".join(wording.values()).lower()
@@ -157,21 +159,17 @@ def test_an_alarm_borne_out_by_a_weapon_is_not_told_as_a_fight() -> None:
     assert "무기" in str(korean.write(facts)["title"]) and "몸싸움" not in str(
         korean.write(facts)["narrative"]
     )
-    assert "police" in report.action_english(facts)
-    assert "fight" not in report.summary_english(facts).lower()
+    assert "police" in action_english(facts)
+    assert "fight" not in summary_english(facts).lower()
     assert facts.others_seen == ()
-    fight = report.gather(
-        inquiry(EventType.VIOLENCE), replace(score, attributes={"weapon": 0.9, "fight": 0.9})
-    )
+    fight = gather(inquiry(EventType.VIOLENCE), replace(score, attributes={"weapon": 0.9, "fight": 0.9}))
     assert not fight.armed and "fight" in phrases.plain(fight)["title"].lower()
 
 
 def test_a_smoke_alarm_borne_out_by_flames_is_told_as_a_fire() -> None:
     """Given flames and no smoke, when a smoke alarm is probable, then the report claims no smoke."""
     score = Score(1.0, {"smoke": 0.2, "fire": 0.83}, probability=0.7, state=VerdictState.CONFIRMED)
-    facts = report.gather(
-        replace(inquiry(EventType.SMOKE), evidence=Evidence(facts={"smoke_area": 0.2})), score
-    )
+    facts = gather(replace(inquiry(EventType.SMOKE), evidence=Evidence(facts={"smoke_area": 0.2})), score)
     for wording in variations(facts, 48):
         told = " ".join(wording.values()).lower()
         assert "smoke" not in told and "haze" not in told
@@ -179,14 +177,14 @@ def test_a_smoke_alarm_borne_out_by_flames_is_told_as_a_fire() -> None:
         assert wording["second"] != wording["observation"]
     told = korean.write(facts)
     assert "연기" not in f"{told['title']} {told['narrative']}" and "화재" in str(told["title"])
-    assert report.action_english(facts).startswith("Call the fire service")
-    assert report.summary_english(facts).startswith("Smoke alarm")
-    smoking = report.gather(inquiry(EventType.SMOKE), replace(score, attributes={"smoke": 0.9, "fire": 0.83}))
+    assert action_english(facts).startswith("Call the fire service")
+    assert summary_english(facts).startswith("Smoke alarm")
+    smoking = gather(inquiry(EventType.SMOKE), replace(score, attributes={"smoke": 0.9, "fire": 0.83}))
     assert "smoke" in phrases.plain(smoking)["title"].lower() and smoking.others_seen == ("fire",)
-    surer = report.gather(inquiry(EventType.SMOKE), replace(score, probability=0.97))
+    surer = gather(inquiry(EventType.SMOKE), replace(score, probability=0.97))
     assert "looks like smoke" in phrases.plain(surer)["narrative"].replace("look like", "looks like")
     assert surer.others_seen == ("fire",)
-    unclear = report.gather(inquiry(EventType.SMOKE), replace(score, state=VerdictState.UNCERTAIN))
+    unclear = gather(inquiry(EventType.SMOKE), replace(score, state=VerdictState.UNCERTAIN))
     assert "smoke" in phrases.plain(unclear)["title"].lower(), "an unclear alarm is told as what it alarms of"
 
 
@@ -213,9 +211,9 @@ def test_probable_is_only_what_was_seen_or_measured_too(
     """Given a probable alarm, then it is told as suspected where nothing that makes it real was found."""
     score = Score(1.0, attributes, probability=0.7, state=VerdictState.CONFIRMED)
     asked = replace(inquiry(event), evidence=Evidence(facts=facts))
-    assert report.gather(asked, score).reading is told
+    assert gather(asked, score).reading is told
     doubted = event is EventType.TRAFFIC_ACCIDENT and told is Reading.UNCLEAR
-    sure = report.gather(asked, replace(score, probability=0.9)).reading
+    sure = gather(asked, replace(score, probability=0.9)).reading
     assert sure is (Reading.UNCLEAR if doubted else Reading.REAL)
 
 
@@ -223,14 +221,14 @@ def test_probable_is_only_what_was_seen_or_measured_too(
 def test_who_is_called_for_what_is_only_suspected_is_told_to_look_now(event: EventType) -> None:
     """Given an unclear alarm, When a person is called, Then both languages say: look now."""
     score = Score(0.1, {}, probability=0.54, state=VerdictState.CONFIRMED, action=Action.ESCALATE)
-    called = report.gather(inquiry(event), score)
-    waiting = report.gather(inquiry(event), replace(score, action=Action.REVIEW))
+    called = gather(inquiry(event), score)
+    waiting = gather(inquiry(event), replace(score, action=Action.REVIEW))
     assert called.reading is waiting.reading is Reading.UNCLEAR
-    assert "now" in report.summary_english(called) and "now" not in report.summary_english(waiting)
-    real = report.action_english(replace(called, reading=Reading.REAL))
-    action = report.action_english(called)
+    assert "now" in summary_english(called) and "now" not in summary_english(waiting)
+    real = action_english(replace(called, reading=Reading.REAL))
+    action = action_english(called)
     assert action.startswith("Look at the live picture now") and action.lower().endswith(real.lower())
-    assert "before acting" in report.action_english(waiting)
+    assert "before acting" in action_english(waiting)
     korean_real = str(korean.write(replace(called, reading=Reading.REAL))["recommended_action"])
     assert str(korean.write(called)["recommended_action"]).endswith(korean_real)
     assert "지금" in str(korean.write(called)["summary"]) and "지금" not in str(
@@ -267,7 +265,7 @@ def test_what_is_likely_is_called_probable() -> None:
     ("value", "text"), [(0.4137, "0.41"), (6.24, "6.2"), (78.3, "78"), (3.0, "3"), (0.0, "0"), (120.4, "120")]
 )
 def test_numbers_are_shown_short(value, text):
-    assert report.shown(value) == text
+    assert shown(value) == text
 
 
 @pytest.mark.parametrize(
@@ -369,7 +367,7 @@ def test_automaton_joins_only_what_some_wording_joins():
 @pytest.mark.parametrize("event", list(EventType))
 def test_doubt_is_told_as_what_the_alarm_suspects(event):
     """Given a score that leaves doubt, When it is worded, Then only the alarm is quoted, whatever is seen."""
-    main = report.MAIN_ATTRIBUTE.get(event, "person")
+    main = MAIN_ATTRIBUTE.get(event, "person")
     for seen in ((), ("person",), (main,)):
         for wording in variations(Facts(event, Reading.UNCLEAR, seen=seen), 48):
             assert re.search(r"suspect", wording["observation"])
@@ -395,7 +393,7 @@ def test_a_person_is_named_when_an_intrusion_alarm_is_in_doubt():
 
 def test_an_incident_beside_the_alarm_is_never_left_out():
     """Given flames beside a smoke alarm, When it is worded, Then every narrative tells of the flames."""
-    facts = report.gather(inquiry(EventType.SMOKE), Score(5.0, {"smoke": 0.4, "fire": 0.97}))
+    facts = gather(inquiry(EventType.SMOKE), Score(5.0, {"smoke": 0.4, "fire": 0.97}))
     for wording in variations(facts, 48):
         assert "lames" in wording["narrative"]
 
@@ -405,44 +403,42 @@ def test_an_incident_beside_the_alarm_is_never_left_out():
 )
 def test_people_are_counted_only_where_the_counts_agree(detected, measured, told):
     """Given two counts of people, When one is missing or below two, Then only that somebody is there."""
-    facts = report.gather(
-        inquiry(EventType.FALL, {"person_count": measured}, {"person": detected}), Score(0.0)
-    )
+    facts = gather(inquiry(EventType.FALL, {"person_count": measured}, {"person": detected}), Score(0.0))
     assert facts.people == told
     assert "person" in facts.seen
 
 
 def test_a_vehicle_no_detector_found_needs_a_sure_look():
     """Given no detection, When the model half sees a vehicle, Then it is not told; when it is sure, it is."""
-    assert "vehicle" not in report.gather(inquiry(), Score(0.0, {"vehicle": 0.55})).seen
-    assert "vehicle" in report.gather(inquiry(), Score(0.0, {"vehicle": 0.97})).seen
+    assert "vehicle" not in gather(inquiry(), Score(0.0, {"vehicle": 0.55})).seen
+    assert "vehicle" in gather(inquiry(), Score(0.0, {"vehicle": 0.97})).seen
 
 
 @pytest.mark.parametrize(("label", "attribute"), [("person", "person"), ("car", "vehicle")])
 def test_what_a_detector_found_is_told_when_the_eyes_agree(label, attribute):
     """Given a detection, When the eyes see nothing of it, Then it is not told; when they half do, it is."""
     for seen, told in ((0.1, False), (0.6, True)):
-        facts = report.gather(inquiry(EventType.FIRE, {}, {label: 1}), Score(-4.0, {attribute: seen}))
+        facts = gather(inquiry(EventType.FIRE, {}, {label: 1}), Score(-4.0, {attribute: seen}))
         assert (attribute in facts.seen) is told
 
 
 def test_smoke_is_told_beside_a_fire_alarm_and_a_crash_only_by_its_own():
     """Given half-sure smoke and a sure crash, When a fire alarm is worded, Then only the smoke is told."""
-    facts = report.gather(inquiry(EventType.FIRE), Score(-4.0, {"fire": 0.1, "smoke": 0.6, "crash": 0.99}))
+    facts = gather(inquiry(EventType.FIRE), Score(-4.0, {"fire": 0.1, "smoke": 0.6, "crash": 0.99}))
     assert facts.others_seen == ("smoke",)
-    unsure = report.gather(inquiry(EventType.SMOKE), Score(0.8, {"smoke": 0.7, "fire": 0.6}))
+    unsure = gather(inquiry(EventType.SMOKE), Score(0.8, {"smoke": 0.7, "fire": 0.6}))
     assert unsure.others_seen == (), "a hand over the lens was told to burn"
 
 
 def test_half_sure_smoke_beside_a_fire_alarm_is_told_as_such():
     """Given smoke at 60 % and at 90 %, When a fire alarm is worded, Then only the latter is told plainly."""
     for seen, plainly in ((0.6, False), (0.9, True)):
-        facts = report.gather(inquiry(EventType.FIRE), Score(4.0, {"fire": 0.9, "smoke": seen}))
+        facts = gather(inquiry(EventType.FIRE), Score(4.0, {"fire": 0.9, "smoke": seen}))
         assert (facts.perhaps == ()) is plainly
         for wording in variations(facts, 16):
             assert ("may be" in wording["second"]) is not plainly and "moke" in wording["second"]
         assert ("있을 수 있습니다" in str(korean.write(facts)["narrative"])) is not plainly
-    beside_smoke = report.gather(inquiry(EventType.SMOKE), Score(4.0, {"smoke": 0.9, "fire": 0.75}))
+    beside_smoke = gather(inquiry(EventType.SMOKE), Score(4.0, {"smoke": 0.9, "fire": 0.75}))
     assert "may be" in phrases.plain(beside_smoke)["second"]
 
 
@@ -450,34 +446,34 @@ def test_half_sure_smoke_beside_a_fire_alarm_is_told_as_such():
 def test_a_person_is_not_claimed_where_detectors_found_an_animal(event):
     """Given a sure verdict, When the detectors found a cat and nobody, Then the alarm is only suspected."""
     sure = Score(5.0, {"person_down": 0.97, "fight": 0.97, "animal": 0.4})
-    cat = report.gather(inquiry(event, {}, {"cat": 2}), sure)
-    assert cat.reading is report.Reading.UNCLEAR and cat.seen[-1:] == ("animal",)
+    cat = gather(inquiry(event, {}, {"cat": 2}), sure)
+    assert cat.reading is Reading.UNCLEAR and cat.seen[-1:] == ("animal",)
     assert not {"fight", "person_down"} & set(cat.seen)
     told = phrases.plain(cat)
     assert "suspected" in told["narrative"] and "animal is in view" in told["narrative"]
     assert "동물이 있습니다" in str(korean.write(cat)["narrative"])
-    assert report.gather(inquiry(event, {}, {"cat": 2, "person": 1}), sure).reading is report.Reading.REAL
-    assert report.gather(inquiry(event, {"person_count": 1}, {"cat": 2}), sure).reading is report.Reading.REAL
+    assert gather(inquiry(event, {}, {"cat": 2, "person": 1}), sure).reading is Reading.REAL
+    assert gather(inquiry(event, {"person_count": 1}, {"cat": 2}), sure).reading is Reading.REAL
     # Whom no detector found may lie there all the same.
-    assert report.gather(inquiry(event, {}, {}), sure).reading is report.Reading.REAL
+    assert gather(inquiry(event, {}, {}), sure).reading is Reading.REAL
 
 
 def test_a_crowd_is_claimed_only_where_somebody_was_found():
     """Given a hall full of furniture, When no detector found a person, Then the crowd is only suspected."""
     sure = Score(5.0, {"crowd": 0.97, "person": 0.6})
     empty, busy = ({"person_count": count, "crowd_density": 0.0} for count in (0, 4))
-    found = report.gather(inquiry(EventType.CROWDING, empty, {}), sure)
-    assert found.reading is report.Reading.UNCLEAR and "crowd" not in found.seen
-    counted = report.gather(inquiry(EventType.CROWDING, busy, {"person": 4}), sure)
-    assert counted.reading is report.Reading.REAL
+    found = gather(inquiry(EventType.CROWDING, empty, {}), sure)
+    assert found.reading is Reading.UNCLEAR and "crowd" not in found.seen
+    counted = gather(inquiry(EventType.CROWDING, busy, {"person": 4}), sure)
+    assert counted.reading is Reading.REAL
 
 
 def test_an_intruder_is_claimed_only_where_one_was_found():
     """Given something in the zone, When no detector found a person, Then the intrusion is only suspected."""
     sure = Score(5.0, {"person": 0.97})
-    assert report.gather(inquiry(EventType.INTRUSION, {}, {"car": 1}), sure).reading is report.Reading.UNCLEAR
-    logo = report.gather(inquiry(EventType.INTRUSION, {}, {}), Score(5.0, {"person": 0.8}))
+    assert gather(inquiry(EventType.INTRUSION, {}, {"car": 1}), sure).reading is Reading.UNCLEAR
+    logo = gather(inquiry(EventType.INTRUSION, {}, {}), Score(5.0, {"person": 0.8}))
     assert "person" not in logo.seen, "a logo was told to be somebody"
-    assert report.gather(inquiry(EventType.INTRUSION, {}, {"person": 1}), sure).reading is report.Reading.REAL
-    told = report.gather(inquiry(EventType.INTRUSION, {"reported": True}, {}), sure)
-    assert told.reading is report.Reading.REAL, "another detector saw somebody"
+    assert gather(inquiry(EventType.INTRUSION, {}, {"person": 1}), sure).reading is Reading.REAL
+    told = gather(inquiry(EventType.INTRUSION, {"reported": True}, {}), sure)
+    assert told.reading is Reading.REAL, "another detector saw somebody"

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from models.embedded.report import LIKELY_PROBABILITY
+from models.embedded.report_facts import LIKELY_PROBABILITY
 from models.embedded.vision import WEIGHTS_DIR
 from models.train.vision_calibrate import (
     CEILING,
