@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ class DecisionHead:
             stored = json.loads(content)
             if stored["format"] != FORMAT or tuple(stored["attributes"]) != ATTRIBUTES:
                 raise ValueError("made for another version of the encoder")
-            self.made_for = MadeFor(**stored["made_for"])
+            self.made_for = _made_for(stored["made_for"])
             self._weights_id = f"heads-{hashlib.sha256(content).hexdigest()[:8]}"
             self._types = {EventType(name): read_type(entry) for name, entry in stored["types"].items()}
             self._flow = read_flow(stored.get("flow"))
@@ -261,6 +261,13 @@ class DecisionHead:
             if logit is not None:
                 found[name] = 1.0 / (1.0 + math.exp(-max(-30.0, min(30.0, logit))))
         return found
+
+
+def _made_for(stored: Mapping[str, str]) -> MadeFor:
+    missing = [field.name for field in fields(MadeFor) if field.name not in stored]
+    if missing:
+        raise ValueError(f"fitted only in part (models/train/README.md): it lacks {', '.join(missing)}")
+    return MadeFor(**stored)
 
 
 def _reads_scene(head: TypeHead, key_frames: Sequence[KeyFrame]) -> bool:

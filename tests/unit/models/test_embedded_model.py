@@ -15,10 +15,12 @@ from support.command import share_converted
 
 from models.base import Inquiry, Score
 from models.embedded import connector as connector_module
+from models.embedded import model as model_module
 from models.embedded.connector import MANIFEST, WEIGHTS, chosen_views, read_joint
 from models.embedded.features import FeatureCache
+from models.embedded.heads import HEADS_FILE, DecisionHead
 from models.embedded.model import EmbeddedChatModel, create
-from models.embedded.vision import VisionEncoder
+from models.embedded.vision import WEIGHTS_DIR, VisionEncoder
 from models.registry import create as create_any
 from pipeline.errors import ConfigError, ModelMissing, ReplyError
 from pipeline.reason.parse import parse_report
@@ -274,3 +276,22 @@ def test_the_moment_another_detector_named_is_not_all_that_is_looked_at(model):
     told = replace(own, evidence=replace(own.evidence, facts={**own.evidence.facts, "reported": True}))
     assert len(model.shown(own).key_frames) == 3
     assert [frame.view for frame in model.shown(told).key_frames[3:]] == [View.FULL, View.REGION]
+
+
+@pytest.mark.parametrize("part", ["vision", "scene", "clip"])
+def test_heads_of_other_networks_are_refused(part, tmp_path, monkeypatch):
+    """Given heads fitted on features of another network or rounding, then no verdict is made with them."""
+    head = DecisionHead()
+    head.made_for = replace(head.made_for, **{part: "another-network"})
+    monkeypatch.setattr(model_module, "DecisionHead", lambda: head)
+    with pytest.raises(ModelMissing, match="features of another-network, here"):
+        create("", load(data_dir=share_converted(tmp_path), model_threads=1)).load()
+
+
+def test_heads_that_are_half_fitted_say_what_is_to_be_done(tmp_path):
+    """Given heads of which only the first step of training has run, then it says which steps are next."""
+    stored = json.loads((WEIGHTS_DIR / HEADS_FILE).read_text())
+    del stored["made_for"]["clip"]
+    (tmp_path / HEADS_FILE).write_text(json.dumps(stored))
+    with pytest.raises(ModelMissing, match=r"fitted only in part.*lacks clip"):
+        DecisionHead(tmp_path)
